@@ -1,0 +1,245 @@
+"""One project's return for one quarter: its revisions and what may happen to them.
+
+The stream `submission/{project}/{quarter}` holds every revision (delivery) of the return. In force is the highest accepted revision that was not
+withdrawn, whatever the order in which revisions were accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from pipeline.domain.events import (
+    DomainEvent,
+    FactFile,
+    Recorded,
+    RowChanges,
+    RowCounts,
+    SubmissionAccepted,
+    SubmissionReceived,
+    SubmissionRejected,
+    SubmissionState,
+    SubmissionValidated,
+    SubmissionWithdrawn,
+)
+from pipeline.errors import NotAllowedError, NotFoundError, UsageError
+
+UNIDENTIFIED = "unidentified"
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PERIOD = re.compile(r"[0-9]{4}-Q[1-4]|[0-9a-f]{16}", re.ASCII)
+
+TRANSITIONS: Mapping[SubmissionState, frozenset[SubmissionState]] = {
+    "received": frozenset({"validated", "rejected"}),
+    "validated": frozenset({"validated", "accepted", "rejected"}),
+    "accepted": frozenset({"withdrawn"}),
+    # What was missing then may have been accepted since: the same bytes can be judged again.
+    "rejected": frozenset({"validated"}),
+    "withdrawn": frozenset(),
+}
+WITHDRAWAL_REASONS: tuple[str, ...] = ("sent_in_error", "wrong_project", "wrong_quarter", "found_wrong_after_acceptance", "requested_by_payer")
+WithdrawalReason = Literal["sent_in_error", "wrong_project", "wrong_quarter", "found_wrong_after_acceptance", "requested_by_payer"]
+
+
+@dataclass(frozen=True, order=True)
+class SubmissionKey:
+    """Names a submission: one project, one quarter. A delivery that names neither is `unidentified` under the start of its hash."""
+
+    project_id: str
+    quarter: str
+
+    def __post_init__(self) -> None:
+        if not _PROJECT.fullmatch(self.project_id) or not _PERIOD.fullmatch(self.quarter):
+            raise UsageError("A submission is named by a project id (letters, digits, . _ -) and a quarter like 2024-Q1.")
+
+    @classmethod
+    def parse(cls, text: str) -> SubmissionKey:
+        """Read `PROJECT/QUARTER`. Raises: UsageError when the text is of another form."""
+        project_id, _, quarter = text.partition("/")
+        return cls(project_id, quarter)
+
+    @property
+    def stream(self) -> str:
+        """The stream of the log that holds this submission."""
+        return f"submission/{self.project_id}/{self.quarter}"
+
+    def __str__(self) -> str:
+        return f"{self.project_id}/{self.quarter}"
+
+
+@dataclass(frozen=True, order=True)
+class RevisionKey:
+    """Names one delivery of a submission, written `PROJECT/QUARTER/REVISION`."""
+
+    submission: SubmissionKey
+    revision: int
+
+    @classmethod
+    def parse(cls, text: str) -> RevisionKey:
+        """Read `PROJECT/QUARTER/REVISION`. Raises: UsageError when the text is of another form."""
+        rest, _, number = text.rpartition("/")
+        if not _NUMBER.fullmatch(number):
+            raise UsageError("A revision is named like PROJECT/2024-Q1/1.")
+        return cls(SubmissionKey.parse(rest), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.submission}/{self.revision}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One delivery and what became of it."""
+
+    number: int
+    content: str
+    size_bytes: int
+    received_at: datetime
+    received_by: str
+    state: SubmissionState = "received"
+    passed: bool | None = None
+    report: str | None = None
+    rules: str | None = None
+    findings: Mapping[str, int] = field(default_factory=dict)
+    facts: Sequence[FactFile] = ()
+    rows: RowCounts | None = None
+    changes: RowChanges | None = None
+    withdrawal_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """The state of one submission, folded from its stream; `version` is the stream version to expect on append."""
+
+    key: SubmissionKey
+    version: int = 0
+    revisions: tuple[Revision, ...] = ()
+
+    @property
+    def in_force(self) -> Revision | None:
+        """The revision whose facts count, if any."""
+        return max((r for r in self.revisions if r.state == "accepted"), key=lambda r: r.number, default=None)
+
+    def revision(self, number: int) -> Revision:
+        """Return one revision. Raises: NotFoundError when there is none of that number."""
+        if not 1 <= number <= len(self.revisions):
+            raise NotFoundError(f"Submission {self.key} has no revision {number}; it has {len(self.revisions)}.")
+        return self.revisions[number - 1]
+
+    def with_content(self, content: str) -> Revision | None:
+        """Return the revision that delivered exactly these bytes, if any."""
+        return next((r for r in self.revisions if r.content == content), None)
+
+
+def evolve(state: Submission, recorded: Recorded) -> Submission:
+    """Return the state after one more event of the stream."""
+    event = recorded.event
+    state = replace(state, version=recorded.version)
+    if isinstance(event, SubmissionReceived):
+        revision = Revision(
+            number=event.revision, content=event.content, size_bytes=event.size_bytes, received_at=recorded.recorded_at, received_by=recorded.actor
+        )
+        return replace(state, revisions=(*state.revisions, revision))
+    if isinstance(event, SubmissionValidated):
+        return _changed(
+            state, event.revision, state_name="validated", passed=event.passed, report=event.report, findings=event.findings, rules=event.rules
+        )
+    if isinstance(event, SubmissionAccepted):
+        return _changed(state, event.revision, state_name="accepted", facts=tuple(event.facts), rows=event.rows, changes=event.changes)
+    if isinstance(event, SubmissionRejected):
+        return _changed(state, event.revision, state_name="rejected")
+    if isinstance(event, SubmissionWithdrawn):
+        return _changed(state, event.revision, state_name="withdrawn", withdrawal_reason=event.reason)
+    return state
+
+
+def _changed(state: Submission, number: int, *, state_name: SubmissionState, **changes: object) -> Submission:
+    revision = replace(state.revision(number), state=state_name, **changes)  # type: ignore[arg-type]
+    return replace(state, revisions=(*state.revisions[: number - 1], revision, *state.revisions[number:]))
+
+
+def fold(key: SubmissionKey, events: Iterable[Recorded]) -> Submission:
+    """Return the state that a stream's events lead to."""
+    state = Submission(key=key)
+    for recorded in events:
+        state = evolve(state, recorded)
+    return state
+
+
+def _check(key: SubmissionKey, revision: Revision, target: SubmissionState) -> None:
+    if target not in TRANSITIONS[revision.state]:
+        raise NotAllowedError(f"Revision {key}/{revision.number} is {revision.state} and cannot become {target}.")
+
+
+def decide_receive(state: Submission, content: str, size_bytes: int) -> Sequence[DomainEvent]:
+    """Take in a delivery; bytes that are already there append nothing."""
+    if state.with_content(content) is not None:
+        return ()
+    return (
+        SubmissionReceived(
+            project_id=state.key.project_id, quarter=state.key.quarter, revision=len(state.revisions) + 1, content=content, size_bytes=size_bytes
+        ),
+    )
+
+
+def decide_validate(state: Submission, number: int, *, passed: bool, report: str, findings: Mapping[str, int], rules: str) -> Sequence[DomainEvent]:
+    """Record the judgement of a revision; the same judgement again, or one that comes after acceptance, appends nothing.
+
+    A rejected revision is open again only when it failed then and passes now: what a person refused although it passed stays refused.
+    """
+    revision = state.revision(number)
+    stays_rejected = revision.state == "rejected" and (revision.passed or not passed)
+    if revision.state in ("accepted", "withdrawn") or revision.report == report or stays_rejected:
+        return ()
+    _check(state.key, revision, "validated")
+    return (SubmissionValidated(revision=number, content=revision.content, passed=passed, report=report, findings=findings, rules=rules),)
+
+
+def decide_accept(
+    state: Submission, number: int, *, facts: Sequence[FactFile], rows: RowCounts, replaces: int | None, changes: RowChanges
+) -> Sequence[DomainEvent]:
+    """Accept a revision whose last judgement passed; accepting it again appends nothing.
+
+    Raises: NotAllowedError when it was not validated, did not pass, or was rejected or withdrawn.
+    """
+    revision = state.revision(number)
+    if revision.state == "accepted":
+        return ()
+    _check(state.key, revision, "accepted")
+    if not revision.passed or revision.report is None:
+        raise NotAllowedError(f"Revision {state.key}/{number} did not pass validation; see its report, mend the return and send it again.")
+    return (
+        SubmissionAccepted(
+            revision=number, content=revision.content, report=revision.report, facts=facts, rows=rows, replaces=replaces, changes=changes
+        ),
+    )
+
+
+def decide_reject(state: Submission, number: int) -> Sequence[DomainEvent]:
+    """Refuse a revision with its report; refusing it again appends nothing.
+
+    Raises: NotAllowedError when it was never judged, or stands accepted or withdrawn.
+    """
+    revision = state.revision(number)
+    if revision.state == "rejected":
+        return ()
+    _check(state.key, revision, "rejected")
+    if revision.report is None:
+        raise NotAllowedError(f"Revision {state.key}/{number} has no report yet; validate it first.")
+    return (SubmissionRejected(revision=number, content=revision.content, report=revision.report),)
+
+
+def decide_withdraw(state: Submission, number: int, reason: str) -> Sequence[DomainEvent]:
+    """Take an accepted revision back; withdrawing it again appends nothing.
+
+    Raises: UsageError when the reason is not one of WITHDRAWAL_REASONS; NotAllowedError when the revision is not accepted.
+    """
+    if reason not in WITHDRAWAL_REASONS:
+        raise UsageError(f"A withdrawal needs a reason: one of {', '.join(WITHDRAWAL_REASONS)}.")
+    revision = state.revision(number)
+    if revision.state == "withdrawn":
+        return ()
+    _check(state.key, revision, "withdrawn")
+    return (SubmissionWithdrawn(revision=number, reason=reason),)
