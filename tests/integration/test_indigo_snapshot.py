@@ -1,0 +1,360 @@
+"""The import on a whole export: the real snapshot of 15 April 2024 when it is there, and always a synthetic twin with the same kinds of dirt.
+
+The real data are not part of the project: they are looked for beside it, in ../shared/data. In CI they must be there.
+"""
+
+import csv
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.definitions import load_definitions
+from pipeline.adapters.indigo_export import read_export
+from pipeline.domain.findings import Severity
+from pipeline.domain.quarters import Quarter
+from pipeline.domain.tables import Group
+from pipeline.stages import frames, registration
+from pipeline.stages.indigo import HEADINGS, Accounting, IndigoImport, Tally, convert
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAPSHOT = ROOT.parent / "shared" / "data" / "indigo-2024-04-15"
+LIFE_CHANCES_FUND, TWIN_FUND = "INDIGO-FUND-0012", "INDIGO-FUND-9012"
+DEFINITIONS = load_definitions(ROOT)
+HOST = "INDIGO-ORG-9000"
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> IndigoImport:
+    if not SNAPSHOT.is_dir():
+        missing = "The INDIGO export of 15 April 2024 is not in ../shared/data/indigo-2024-04-15."
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(f"{missing} It is not part of the project; the synthetic twin was tried instead.")
+    return convert(read_export(SNAPSHOT), LIFE_CHANCES_FUND, DEFINITIONS)
+
+
+@dataclass
+class Twin:
+    """A synthetic export and what was planted in it: rows and pounds by kind, and rows by rule."""
+
+    tables: dict[str, list[dict[str, str]]] = field(default_factory=lambda: {name: [] for name in HEADINGS})
+    rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    pounds: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    planted: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, table: str, **cells: str) -> None:
+        self.tables[table].append(cells)
+
+    def pay(self, kind: str, pounds: str, rules: Sequence[str] = (), **cells: str) -> None:
+        whole = {"amount": pounds, "currency": "GBP", "type": kind, **cells}
+        self.add("projects_outcome_payments", **whole)
+        self.rows[kind] += 1
+        self.pounds[kind] += Decimal(pounds) if re.fullmatch(r"[0-9.]+", pounds) else Decimal(0)
+        for rule in rules:
+            self.planted[rule] += 1
+
+
+def month(index: int) -> str:
+    return f"{2019 + index // 12}-{index % 12 + 1:02d}"
+
+
+def make_twin() -> Twin:
+    chance = random.Random(20240415)
+    twin = Twin()
+    twin.add("funds", fund_id=TWIN_FUND, name="Synthetic Chances Fund", host=HOST)
+    twin.add("organisations", organisation_id=HOST, name="Ministry of Outcomes")
+    for number in range(30):
+        make_project(twin, chance, number)
+    plant(twin)
+    chance.shuffle(twin.tables["projects_outcome_payments"])
+    return twin
+
+
+def make_project(twin: Twin, chance: random.Random, number: int) -> None:
+    owned = {"project_id": f"INDIGO-POJ-{9000 + number}"}
+    council = f"INDIGO-ORG-{9001 + number}"
+    twin.add("organisations", organisation_id=council, name=f"Council {number}")
+    service = {"service_start": "2019-01", "service_end_anticipated": "2023-12"}
+    kind = {"policy_sector": "Homelessness", "stage": "Implementation", "cap_currency": "GBP", "cap": str(chance.randrange(10**6, 10**7))}
+    twin.add("projects", **owned, name=f"Project\nnumber {number}", **service, **kind)
+    twin.add("projects_outcome_funds", **owned, fund_id=TWIN_FUND if number else f"{TWIN_FUND}\t")
+    for organisation in (HOST, council):
+        twin.add("projects_outcome_payment_commitments", **owned, organisation_id=organisation)
+    for metric in range(1, 5):
+        definition = f"Metric {metric}: a home, a job or a place\nin school is kept for {metric} quarters"
+        twin.add("projects_outcome_metrics", **owned, metric_id=f"outcomemetric{metric}", definition=definition, targeted_number=str(metric * 10))
+        achieved = str(chance.randrange(0, 500))
+        twin.add("projects_results", **owned, metric_id=f"outcomemetric{metric}", start="2019-01", end="2023-06", achieved=achieved)
+    if number >= 20:
+        return
+    payer = f"{HOST}, {council}" if number % 2 else f"{council},{HOST}"
+    for plan in (1, 2):
+        twin.add("projects_outcome_payment_plans", **owned, plan_id=f"plan{plan}", start="2019-01")
+        for quarter in range(18):
+            amount = f"{chance.randrange(10**8) / 7:.10f}" if quarter % 6 == 5 else str(chance.randrange(10**5))
+            period = {"start": month(3 * quarter), "end": month(3 * quarter + 2)}
+            twin.pay("Planned", amount, **owned, **period, payer=payer, plan_id=f" Plan{plan}" if plan == 2 else "plan1")
+    for quarter in range(12):
+        period = {"start": month(3 * quarter), "end": month(3 * quarter + 2)}
+        twin.pay("Actual", str(chance.randrange(1, 10**6)), **owned, **period, payer=payer)
+
+
+def plant(twin: Twin) -> None:
+    """Plant dirt of every kind that the real export has, in the years after the clean payments."""
+    one = {"project_id": "INDIGO-POJ-9001", "payer": HOST}
+    two = {"project_id": "INDIGO-POJ-9002", "payer": HOST}
+    late, end = {"start": "2022-01", "end": "2022-03"}, {"start": "2022-10", "end": "2022-12"}
+    twin.pay("Actual", "60500", ["I-563"], **one, start="2023-12", end="2023-02")
+    twin.pay("Actual", "300010", ["I-580"], **one, **late, notes="covid claim payment")
+    twin.pay("Actual", "150005", ["I-580"], **one, **late, notes="covid claim payment")
+    twin.pay("Actual", "0", ["I-581", "I-570"], **one, **late)
+    twin.pay("Actual", "=B7-B8", ["I-567"], **one, **end)
+    twin.pay("Actual", "2.5M (estimate)", ["I-568"], **one, **end)
+    twin.pay("Actual", "500.125", ["I-546"], **one, **end)
+    twin.pay("Actual", "71000.25000000001", ["I-545"], **one, **end)
+    twin.pay("Actual", "900", **two, **end)
+    twin.pay("Actual", "900", ["I-579"], **two, **end)
+    twin.pay("Actual", "39", ["I-564"], **two, start="2023-01", end="2023-10")
+    twin.pay("Actual", "17", ["I-562"], **two, start="2023-13", end="2023-13")
+    twin.pay("Planned", "", ["I-566"], **two, start="2025-01", end="2025-03", plan_id="plan1")
+    twin.pay("Planned", "410000", ["I-593"], **two, start="2025-04", end="2025-06", plan_id="plan1")
+    twin.pay("Planned", "420000", ["I-593"], **two, start="2025-04", end="2025-06", plan_id="plan1")
+
+
+def write_twin(folder: Path, twin: Twin) -> None:
+    """Write the twin as an export: headings in another order, bookkeeping and contact columns between, cells of several lines, CRLF and a mark."""
+    chance = random.Random(7)
+    for name, headings in HEADINGS.items():
+        columns = [*headings, "contact", "sources"]
+        chance.shuffle(columns)
+        names = {**headings, "contact": "Contact e-mail - (Value)", "sources": "Sources"}
+        with (folder / f"{name}.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([names[column] for column in columns])
+            for row in twin.tables[name]:
+                writer.writerow([row.get(column, "somebody@example.org" if column == "contact" else "") for column in columns])
+
+
+@pytest.fixture(scope="module")
+def twin() -> Twin:
+    return make_twin()
+
+
+@pytest.fixture(scope="module")
+def twin_folder(tmp_path_factory: pytest.TempPathFactory, twin: Twin) -> Path:
+    folder = tmp_path_factory.mktemp("twin")
+    write_twin(folder, twin)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def twin_import(twin_folder: Path) -> IndigoImport:
+    return convert(read_export(twin_folder), TWIN_FUND, DEFINITIONS)
+
+
+@pytest.fixture(params=["twin", "snapshot"])
+def imported(request: pytest.FixtureRequest) -> IndigoImport:
+    found: IndigoImport = request.getfixturevalue("twin_import" if request.param == "twin" else "snapshot")
+    return found
+
+
+def adds_up(tally: Tally) -> bool:
+    rows = tally.rows_taken + tally.rows_queried + tally.rows_refused
+    return (tally.rows_in, tally.pounds_in) == (rows, tally.pounds_taken + tally.pounds_queried + tally.pounds_refused)
+
+
+def counts(tally: Tally) -> tuple[int, int, int, int]:
+    return (tally.rows_in, tally.rows_taken, tally.rows_queried, tally.rows_refused)
+
+
+def misfits(group: Group, table: str, rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return where rows break what their schema says of type, presence, pattern, bounds, choice, code list and key."""
+    schema, wrong = DEFINITIONS.table(group, table), []
+    frames.conform(schema, frames.from_rows(schema, rows))
+    for row in rows:
+        assert list(row) == list(schema.columns)
+        for column in schema.fields:
+            value, limits = row[column.name], column.constraints
+            if value is None:
+                wrong += [f"{table}.{column.name} is empty"] if column.is_required else []
+                continue
+            fits = [
+                re.fullmatch(limits.get("pattern", ".*"), str(value), re.ASCII | re.DOTALL) is not None,
+                value in limits.get("enum", [value]),
+                column.codelist is None or value in DEFINITIONS.codelists[column.codelist],
+                not isinstance(value, int | Decimal) or limits.get("minimum", value) <= value <= limits.get("maximum", value),
+                not isinstance(value, Decimal) or -int(value.as_tuple().exponent) == column.decimals,
+            ]
+            wrong += [] if all(fits) else [f"{table}.{column.name} does not fit"]
+    return wrong
+
+
+def test_every_row_and_pound_is_taken_queried_or_refused(imported: IndigoImport) -> None:
+    accounting = imported.accounting
+
+    for kind, tally in accounting.kinds.items():
+        assert adds_up(tally)
+        of_projects = accounting.projects[kind].values()
+        assert all(adds_up(part) for part in of_projects)
+        assert sum(part.rows_in for part in of_projects) == tally.rows_in
+        assert sum(part.pounds_in for part in of_projects) == tally.pounds_in
+    assert len({(outcome.table, outcome.row) for outcome in accounting.outcomes}) == len(accounting.outcomes)
+
+
+def test_every_row_that_is_not_taken_names_a_rule_that_says_so(imported: IndigoImport) -> None:
+    for outcome in imported.accounting.outcomes:
+        severities = {DEFINITIONS.rule(rule).severity for rule in outcome.rules}
+        assert (outcome.disposition == "taken") == (severities <= {Severity.NOTE})
+    assert {DEFINITIONS.rule(finding.rule).stage for finding in imported.findings} == {"import"}
+
+
+def test_the_findings_are_those_of_the_rows_and_of_the_files(imported: IndigoImport) -> None:
+    found = {(finding.table, finding.row, finding.rule) for finding in imported.findings if finding.row and finding.table != "organisations"}
+
+    assert found == {(outcome.table, outcome.row, rule) for outcome in imported.accounting.outcomes for rule in outcome.rules}
+
+
+def test_register_and_returns_fit_their_schemas(imported: IndigoImport) -> None:
+    for table, rows in imported.register.items():
+        assert misfits("register", table, rows) == []
+    for tables in imported.returns.values():
+        for table, rows in tables.items():
+            assert misfits("submission", table, rows) == []
+
+
+def test_the_register_takes_what_the_import_makes(imported: IndigoImport) -> None:
+    tables = {name: frames.from_rows(DEFINITIONS.table("register", name), rows) for name, rows in imported.register.items()}
+
+    records, findings = registration.make_records(tables, DEFINITIONS)
+
+    assert findings == []
+    assert len(records.projects) == 30
+
+
+def test_returns_speak_only_of_what_is_registered_and_lie_inside_the_contract(imported: IndigoImport) -> None:
+    register = imported.register
+    projects = {row["project_id"]: row for row in register["projects"]}
+    payers = {row["payer_id"] for row in register["payers"]}
+    metrics = {(row["project_id"], row["metric_id"]) for row in register["metrics"]}
+
+    for key, tables in imported.returns.items():
+        project = projects[key.project_id]
+        last = project["claims_until"] or project["ends_on"]
+        assert isinstance(project["starts_on"], date)
+        assert isinstance(last, date)
+        assert Quarter.of(project["starts_on"]) <= Quarter.parse(key.quarter) <= Quarter.of(last)
+        assert {row["payer_id"] for row in tables["payments"]} <= payers
+        assert {(key.project_id, row["metric_id"]) for row in tables["outcomes"]} <= metrics
+        ends = [row["period_end"] for row in tables["payments"]] + [row["achieved_on"] for row in tables["outcomes"]]
+        assert ends
+        assert {str(Quarter.of(day)) for day in ends if isinstance(day, date)} == {key.quarter}
+
+
+def test_plans_and_returns_hold_exactly_the_pounds_that_were_taken(imported: IndigoImport) -> None:
+    accounting = imported.accounting
+    paid: dict[str, Decimal] = defaultdict(Decimal)
+    for key, tables in imported.returns.items():
+        for row in tables["payments"]:
+            assert isinstance(row["amount_gbp"], Decimal)
+            paid[key.project_id] += row["amount_gbp"]
+    planned = [row["expected_gbp"] for row in imported.register["plans"] if isinstance(row["expected_gbp"], Decimal)]
+    rows = sum(len(tables["payments"]) for tables in imported.returns.values())
+
+    assert rows == accounting.kinds["actual payments"].rows_taken
+    for project_id, tally in accounting.projects["actual payments"].items():
+        assert abs(paid[project_id] - tally.pounds_taken) <= abs(accounting.rounding["actual payments"])
+    assert sum(planned) == accounting.kinds["planned payments"].pounds_taken + accounting.rounding["planned payments"]
+    assert abs(accounting.rounding["planned payments"]) < Decimal("1.00")
+
+
+def test_the_twin_is_accounted_for_as_it_was_planted(twin: Twin, twin_import: IndigoImport) -> None:
+    accounting: Accounting = twin_import.accounting
+
+    for tally, name in ((accounting.kinds["actual payments"], "Actual"), (accounting.kinds["planned payments"], "Planned")):
+        assert (tally.rows_in, tally.pounds_in) == (twin.rows[name], twin.pounds[name])
+    assert counts(accounting.kinds["actual payments"]) == (252, 244, 4, 4)
+    assert accounting.kinds["actual payments"].pounds_refused == Decimal(60517)
+    assert accounting.kinds["actual payments"].pounds_queried == Decimal("451415.125")
+    assert counts(accounting.kinds["planned payments"]) == (723, 720, 2, 1)
+    assert len(twin_import.register["projects"]) == 30
+    for rule, rows in twin.planted.items():
+        if DEFINITIONS.rule(rule).severity is not Severity.NOTE:
+            found = [outcome for outcome in accounting.outcomes if rule in outcome.rules]
+            assert (rule, len(found)) == (rule, rows)
+        assert any(rule in outcome.rules for outcome in accounting.outcomes)
+
+
+def test_contact_columns_never_get_past_the_reader(twin_folder: Path, twin_import: IndigoImport) -> None:
+    assert "somebody@example.org" in (twin_folder / "organisations.csv").read_text("utf-8-sig")
+    assert "example.org" not in repr(read_export(twin_folder))
+    assert "example.org" not in repr(twin_import)
+
+
+def test_the_same_export_leads_to_the_same_import_whatever_the_hash_seed(twin_folder: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pipeline.adapters.definitions import load_definitions;"
+        "from pipeline.adapters.indigo_export import read_export; from pipeline.stages.indigo import convert;"
+        f"print(convert(read_export(Path(sys.argv[1])), '{TWIN_FUND}', load_definitions(Path(sys.argv[2]))))"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(twin_folder), str(ROOT)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(printed) == 1
+
+
+def test_the_snapshot_registers_the_thirty_projects_of_the_life_chances_fund(snapshot: IndigoImport) -> None:
+    register = snapshot.register
+
+    assert len(register["projects"]) == 30
+    assert {row["return_kind"] for row in register["projects"]} == {"counts"}
+    assert (len(register["metrics"]), len(register["rate_card"]), len(register["investments"])) == (160, 6, 154)
+    for kind in ("memberships", "projects", "metrics", "prices", "payment commitments", "investments", "service provisions", "payment plans"):
+        tally = snapshot.accounting.kinds[kind]
+        assert tally.rows_in == tally.rows_taken > 0
+
+
+def test_the_snapshot_accounts_for_all_actual_payments_to_the_penny(snapshot: IndigoImport) -> None:
+    tally = snapshot.accounting.kinds["actual payments"]
+
+    assert counts(tally) == (297, 293, 2, 2)
+    assert tally.pounds_in == Decimal("94755758")
+    assert (tally.pounds_taken, tally.pounds_queried, tally.pounds_refused) == (Decimal(94199228), Decimal(484530), Decimal(72000))
+    assert snapshot.accounting.rounding["actual payments"] == 0
+    assert len(snapshot.accounting.projects["actual payments"]) == 20
+    rules = {rule: found.rows for rule, found in snapshot.accounting.rules["actual payments"].items()}
+    assert {rule: rules[rule] for rule in ("I-563", "I-564", "I-573", "I-580", "I-581", "I-582")} == {
+        "I-563": 2,
+        "I-564": 38,
+        "I-573": 16,
+        "I-580": 2,
+        "I-581": 31,
+        "I-582": 15,
+    }
+
+
+def test_the_snapshot_accounts_for_all_planned_payments_and_results(snapshot: IndigoImport) -> None:
+    planned, results = (snapshot.accounting.kinds[kind] for kind in ("planned payments", "results"))
+
+    assert counts(planned) == (1079, 1071, 2, 6)
+    assert planned.pounds_in == Decimal("305509201.83330882933")
+    assert (planned.pounds_queried, planned.pounds_refused) == (Decimal(1173780), Decimal(0))
+    assert counts(results) == (117, 117, 0, 0)
+    assert snapshot.accounting.rules["results"]["I-587"].rows == 4
+    assert sum(len(tables["outcomes"]) for tables in snapshot.returns.values()) == 113
