@@ -1,0 +1,151 @@
+"""A candidate: the files that a draft leads to. A function of the draft alone, so that a release can be built again byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.application.register import fund_record, project_records
+from pipeline.application.services import Services, read_ledger, unseal_path
+from pipeline.domain import release
+from pipeline.domain.events import ReleaseDrafted, ReleaseFile
+from pipeline.domain.findings import in_order
+from pipeline.domain.ledger import FACT_TABLES, Ledger
+from pipeline.domain.release import Change, Release
+from pipeline.errors import IntegrityError, RuleError
+from pipeline.stages import comparison, frames, protection, publication, registration
+
+RETURNS = pa.schema(
+    [
+        ("project_id", pa.string()),
+        ("quarter", pa.string()),
+        ("first_received_on", pa.date32()),
+        ("revisions_count", pa.int64()),
+        ("state", pa.string()),
+        ("revision", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """The files of a release before anybody approved them; `required_change` is the least weight of version change that they call for."""
+
+    files: Mapping[str, bytes]
+    entries: Sequence[ReleaseFile]
+    manifest: str
+    suppressed: Mapping[str, int]
+    required_change: Change | None
+
+
+def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Candidate:
+    """Make the files of a draft: tabulate, protect, check, compare with the version before, render.
+
+    Raises: IntegrityError when the log at the pinned position is not what was pinned; RuleError when a table fails its suite.
+    """
+    ledger = read_ledger(services, pinned.position)
+    if ledger.digest(fund_id) != pinned.ledger or ledger.chain_head != pinned.chain_head:
+        raise IntegrityError(f"The log at position {pinned.position} is not what release {pinned.version} was pinned to. `outcomes events verify`.")
+    unprotected = _tabulate(services, ledger, fund_id, pinned)
+    protected = protection.protect(unprotected, services.definitions)
+    _check_tables(services, protected.tables)
+    base = _base(services, fund_id, pinned)
+    before = read_published(services, fund_id, base) if base else None
+    differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
+    about = _about(services, ledger, fund_id, pinned)
+    files = publication.render(protected.tables, services.definitions, about, differences)
+    rows = {path: protected.tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in protected.tables}
+    entries = [
+        ReleaseFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), rows=rows.get(path))
+        for path, content in sorted(files.items())
+    ]
+    return Candidate(
+        files=files,
+        entries=entries,
+        manifest=hashlib.sha256(files["MANIFEST"]).hexdigest(),
+        suppressed=protected.hidden,
+        required_change=comparison.required_change(differences, method_changed=base is not None and base.draft.rules != pinned.rules),
+    )
+
+
+def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:
+    """Return the tables of a published version, read from its public files.
+
+    Raises: NotFoundError when a file is missing; IntegrityError when one is not what was approved.
+    """
+    folder = f"datasets/{fund_id}/v{published.version}"
+    if hashlib.sha256(services.public.get(f"{folder}/MANIFEST")).hexdigest() != published.manifest:
+        raise IntegrityError(f"The public MANIFEST of release {published.version} is not the one that was approved. Restore {folder}/ from a copy.")
+    return comparison.read_published(lambda path: services.public.get(f"{folder}/{path}"))
+
+
+def _tabulate(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted) -> Mapping[str, pa.Table]:
+    paths = {table: [unseal_path(services.restricted, file.sha256) for file in ledger.facts(fund_id, table)] for table in FACT_TABLES}
+    records = project_records(services, ledger, fund_id)
+    register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))
+    register["returns"] = _returns(ledger, fund_id)
+    return services.warehouse.tabulate(paths, register, pinned.as_of)
+
+
+def _returns(ledger: Ledger, fund_id: str) -> pa.Table:
+    rows = []
+    for key, submission in sorted(ledger.submissions.items()):
+        if ledger.fund_of.get(key.project_id) != fund_id or not submission.revisions:
+            continue
+        in_force, last = submission.in_force, submission.revisions[-1]
+        state = "accepted" if in_force else {"validated": "received"}.get(last.state, last.state)
+        rows.append(
+            {
+                "project_id": key.project_id,
+                "quarter": key.quarter,
+                "first_received_on": submission.revisions[0].received_at.date(),
+                "revisions_count": len(submission.revisions),
+                "state": state,
+                "revision": in_force.number if in_force else None,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=RETURNS)
+
+
+def _check_tables(services: Services, tables: Mapping[str, pa.Table]) -> None:
+    for name, table in sorted(tables.items()):
+        findings = services.content.check(f"published_{name}", frames.conform(services.definitions.table("published", name), table))
+        if findings:
+            first = in_order(findings)[0]
+            raise RuleError(
+                f"Table {name} is not fit to publish: {len(findings)} findings, first {first.rule} in column {first.column or '(table)'}. "
+                "The code that made it is wrong, not the returns."
+            )
+
+
+def _about(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted) -> publication.ReleaseAbout:
+    fund = fund_record(services, ledger, fund_id)["fund"]
+    disclosure = services.definitions.disclosure
+    return publication.ReleaseAbout(
+        fund_id=fund_id,
+        fund_name=fund["name"],
+        publisher=fund["publisher"],
+        licence=fund["licence"],
+        version=pinned.version,
+        base_version=pinned.base_version,
+        as_of=pinned.as_of,
+        drafted_on=pinned.as_of,
+        log_position=pinned.position,
+        chain_head=pinned.chain_head,
+        ledger=pinned.ledger,
+        rules=pinned.rules,  # not those installed: nothing may enter the files that the draft did not pin
+        schemas=pinned.schemas,
+        disclosure=pinned.rules,
+        code=pinned.code,
+        threshold=int(disclosure["threshold"]["value"]),
+        public_notes=(),
+    )
+
+
+def _base(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Release | None:
+    if pinned.base_version is None:
+        return None
+    return release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id))).release(pinned.base_version)

@@ -1,0 +1,246 @@
+"""The verbs of one release: draft, build, audit, approve or return, publish, withdraw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.application.candidates import Candidate, make_candidate
+from pipeline.application.services import Services, decide, read_ledger, seal, unseal
+from pipeline.domain import release
+from pipeline.domain.events import DomainEvent, Recorded, ReleaseDrafted
+from pipeline.domain.ledger import Ledger
+from pipeline.domain.release import Change, Release, Releases, Version
+from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError
+from pipeline.stages import audit as attack
+from pipeline.stages import comparison
+
+MANIFEST = "MANIFEST"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drafted:
+    """What drafting led to: the open release, or None when the data in force are published already."""
+
+    release: Release | None
+    is_new: bool
+
+
+def draft(services: Services, fund_id: str, change: Change | None = None) -> Drafted:
+    """Pin a release of a fund to the log as it stands; nothing is drafted when nothing differs from what is published.
+
+    The version number is the least that the rule allows, as far as can be told before building; `change` asks for a weightier one.
+    Raises: NotFoundError when the fund is not registered; NotAllowedError when an approved release waits for publication.
+    """
+    ledger = read_ledger(services)
+    if fund_id not in ledger.funds:
+        raise NotFoundError(f"There is no fund {fund_id} in the register.")
+    digests = services.definitions.digests
+
+    def decision(state: Releases) -> Sequence[DomainEvent]:
+        newest = state.newest
+        if newest is not None and change is None and _is_published(newest, ledger.digest(fund_id), digests):
+            return ()
+        return release.decide_draft(
+            state,
+            version=release.next_version(state, change or _likely_change(services, newest, ledger, fund_id)),
+            position=ledger.position,
+            chain_head=ledger.chain_head,
+            as_of=services.clock().date(),
+            ledger=ledger.digest(fund_id),
+            rules=digests["disclosure"],
+            schemas=digests["schemas"],
+            code=services.code,
+        )
+
+    state, appended = _decide(services, fund_id, decision)
+    return Drafted(release=state.open, is_new=bool(appended))
+
+
+def build(services: Services, fund_id: str, version: str) -> Release:
+    """Tabulate and protect a draft; seal the files of the candidate. Unprotected tables exist in memory only.
+
+    When the figures differ by more than the drafted number says, the draft is replaced by one with the right number, and that one is built:
+    look at the version of the release returned.
+    Raises: NotAllowedError when rules or schemas changed since the draft; RuleError when a table fails its own suite.
+    """
+    state = load(services, fund_id)
+    drafted = state.release(version)
+    if drafted.manifest is not None:
+        return drafted
+    pinned = drafted.draft
+    check_definitions(services, pinned)
+    candidate = make_candidate(services, fund_id, pinned)
+    least = release.next_version(state, candidate.required_change or "patch")
+    if least > Version.parse(drafted.version):
+        renumbered, _ = _decide(services, fund_id, lambda now: release.decide_renumber(now, pinned, least))
+        drafted = renumbered.release(str(least))
+        candidate = make_candidate(services, fund_id, drafted.draft)
+    return _record_build(services, fund_id, drafted, candidate)
+
+
+def audit(services: Services, fund_id: str, version: str) -> Release:
+    """Attack a candidate as an outsider would, from its files alone; seal the private report."""
+    drafted = load(services, fund_id).release(version)
+    if drafted.manifest is None:
+        raise NotAllowedError(f"Release {version} has no candidate yet. Build it first.")
+    if drafted.audit_passed is not None:
+        return drafted
+    check_definitions(services, drafted.draft)
+    tables = read_candidate(services, drafted)
+    report = attack.audit(tables, services.definitions.disclosure)
+    sealed = seal(services.restricted, report.to_bytes())
+    manifest = drafted.manifest
+    state, _ = _decide(
+        services,
+        fund_id,
+        lambda now: release.decide_audit(now, version, manifest=manifest, passed=report.passed, report=sealed, attacks=dict(report.attacks)),
+    )
+    return state.release(version)
+
+
+def approve(services: Services, fund_id: str, version: str, manifest: str) -> Release:
+    """Approve the candidate whose manifest hash the approver saw.
+
+    Raises: NotAllowedError when the approver drafted it or the audit failed; ConflictError when the hash is another.
+    """
+    state, _ = _decide(services, fund_id, lambda now: release.decide_approve(now, version, manifest=manifest, actor=services.actor))
+    return state.release(version)
+
+
+def return_(services: Services, fund_id: str, version: str, manifest: str, reason: str) -> Release:
+    """Send a candidate back with a coded reason."""
+    state, _ = _decide(services, fund_id, lambda now: release.decide_return(now, version, manifest=manifest, reason=reason))
+    return state.release(version)
+
+
+def publish(services: Services, fund_id: str, version: str) -> Release:
+    """Put an approved release's files in the public store, the manifest last, and record it; publishing again repairs nothing and adds nothing.
+
+    Raises: NotAllowedError when it is not approved; IntegrityError when a sealed file is not what was approved; ConflictError when other bytes
+    stand under a public name.
+    """
+    state = load(services, fund_id)
+    approved = state.release(version)
+    if approved.state not in release.FINAL:
+        release.check_publishable(state, approved)
+        _copy_out(services, fund_id, approved)
+        state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
+    write_index(services, state)
+    return state.release(version)
+
+
+def withdraw(services: Services, fund_id: str, version: str, reason: str) -> Release:
+    """Withdraw a published release with a public reason. Its files stay; the index says that it is withdrawn."""
+    state, _ = _decide(services, fund_id, lambda now: release.decide_withdraw(now, version, reason))
+    write_index(services, state)
+    return state.release(version)
+
+
+def make(services: Services, fund_id: str, change: Change | None = None) -> Release | None:
+    """Draft, build and audit in a row; None when there is nothing to release."""
+    drafted = draft(services, fund_id, change).release
+    if drafted is None:
+        return None
+    return audit(services, fund_id, build(services, fund_id, drafted.version).version)
+
+
+def load(services: Services, fund_id: str) -> Releases:
+    """Return all versions of a fund."""
+    return release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
+
+
+def read_candidate(services: Services, built: Release) -> Mapping[str, pa.Table]:
+    """Return the tables of a candidate, read back from its sealed files."""
+    by_path = {file.path: file.sha256 for file in built.files}
+    return comparison.read_published(lambda path: unseal(services.restricted, by_path[path]))
+
+
+def write_index(services: Services, state: Releases) -> None:
+    """Write what is derived from the log for the public: the list of versions, and which is the newest that stands (null when none does)."""
+    published = [item for item in state.all if item.state in release.FINAL]
+    standing = [item for item in published if item.state == "published"]
+    folder = f"datasets/{state.fund_id}"
+    versions = [
+        {
+            "version": item.version,
+            "path": f"v{item.version}/",
+            "as_of": item.draft.as_of.isoformat(),
+            "published_at": item.published_at.isoformat() if item.published_at else None,
+            "manifest": item.manifest,
+            "status": item.state,
+            "reason": item.reason,
+        }
+        for item in published
+    ]
+    services.public.replace(f"{folder}/versions.json", _document({"fund_id": state.fund_id, "versions": versions}))
+    latest: dict[str, str | None] = {"fund_id": state.fund_id, "version": None, "path": None, "manifest": None}
+    if standing:
+        newest = standing[-1]
+        latest |= {"version": newest.version, "path": f"v{newest.version}/", "manifest": newest.manifest}
+    services.public.replace(f"{folder}/latest.json", _document(latest))
+
+
+def version_folder(fund_id: str, version: str) -> str:
+    """Return the folder of the public store that holds one version."""
+    return f"datasets/{fund_id}/v{version}"
+
+
+def _decide(services: Services, fund_id: str, decision: release.Decision) -> tuple[Releases, Sequence[Recorded]]:
+    return decide(services, release.release_stream(fund_id), lambda events: release.fold(fund_id, events), decision)
+
+
+def _is_published(newest: Release, ledger: str, digests: Mapping[str, str]) -> bool:
+    pinned = newest.draft
+    return newest.state == "published" and (pinned.ledger, pinned.rules, pinned.schemas) == (ledger, digests["disclosure"], digests["schemas"])
+
+
+def _likely_change(services: Services, newest: Release | None, ledger: Ledger, fund_id: str) -> Change:
+    """Guess the weight of a change from what went in; `build` raises the number when the figures say more."""
+    if newest is None:
+        return "minor"
+    if newest.draft.rules != services.definitions.digests["disclosure"]:
+        return "major"
+    before = read_ledger(services, newest.draft.position)
+    quarters = {key.quarter for key in ledger.in_force(fund_id)} - {key.quarter for key in before.in_force(fund_id)}
+    projects = set(ledger.records(fund_id)) - set(before.records(fund_id))
+    return "minor" if quarters or projects else "patch"
+
+
+def check_definitions(services: Services, pinned: ReleaseDrafted) -> None:
+    """Raise NotAllowedError unless the schemas and disclosure rules that a draft pinned are those installed."""
+    digests = services.definitions.digests
+    if (pinned.rules, pinned.schemas) != (digests["disclosure"], digests["schemas"]):
+        raise NotAllowedError(
+            f"Release {pinned.version} was drafted with other schemas or disclosure rules than are installed (code {pinned.code}). "
+            "Draft it again, or install the version that drafted it."
+        )
+
+
+def _record_build(services: Services, fund_id: str, drafted: Release, candidate: Candidate) -> Release:
+    for content in candidate.files.values():
+        seal(services.restricted, content)
+    state, _ = _decide(
+        services,
+        fund_id,
+        lambda now: release.decide_build(
+            now, drafted.draft, manifest=candidate.manifest, files=candidate.entries, suppressed=dict(candidate.suppressed)
+        ),
+    )
+    return state.release(drafted.version)
+
+
+def _copy_out(services: Services, fund_id: str, approved: Release) -> None:
+    folder = version_folder(fund_id, approved.version)
+    manifest = next((file for file in approved.files if file.path == MANIFEST), None)
+    if manifest is None or manifest.sha256 != approved.manifest:
+        raise IntegrityError(f"Release {approved.version} has no manifest among its files. Build it again.")
+    for file in (*(file for file in approved.files if file.path != MANIFEST), manifest):
+        services.public.put(f"{folder}/{file.path}", unseal(services.restricted, file.sha256))
+
+
+def _document(content: Mapping[str, object]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,100 @@
+"""The composition root: settings become adapters, adapters become services. The only place that knows which technology stands behind a port."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pipeline
+from pipeline.adapters.definitions import find_definitions, load_definitions
+from pipeline.adapters.event_log import migrate_log, open_log
+from pipeline.adapters.object_store import open_store
+from pipeline.adapters.pseudonyms import KeyedPseudonymiser, make_key, read_key
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.application.services import Services
+    from pipeline.domain.tables import Definitions
+    from pipeline.ports import Clock
+    from pipeline.stages.indigo import IndigoExport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialised:
+    """What `initialise` made; all False when everything was there already."""
+
+    log: bool
+    key: bool
+    folders: bool
+
+
+def initialise(settings: Settings) -> Initialised:
+    """Make the log's tables, the pseudonym key and the folders of an installation. Safe to run again, and by two at once."""
+    folders = [folder for folder in (settings.home, settings.inbox) if not folder.is_dir()]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Initialised(log=migrate_log(settings.log_url), key=make_key(settings.key_file), folders=bool(folders))
+
+
+def definitions_of(settings: Settings) -> Definitions:
+    """Return the schemas, code lists, rules and suites of an installation."""
+    return load_definitions(settings.definitions or find_definitions())
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the clock of an installation: the system's, or one that stands still at OUTCOMES_NOW (for tests and demonstrations)."""
+    fixed = settings.fixed_now
+    if fixed is not None:
+        return lambda: fixed
+    return lambda: datetime.now(UTC)
+
+
+@contextmanager
+def open_services(environment: Mapping[str, str], actor: str | None = None) -> Iterator[Services]:
+    """Open everything that the verbs need, and close it again.
+
+    `actor` is who acts; without it OUTCOMES_ACTOR or the name of the operating system's user.
+    Raises: ConfigurationError when a setting is unusable or the workspace was not initialised.
+    """
+    from pipeline.adapters.expectation_checks import ExpectationChecker
+    from pipeline.adapters.frictionless_checks import FrictionlessChecker
+    from pipeline.adapters.reader import ContainedReader
+    from pipeline.adapters.register_files import read_register
+    from pipeline.adapters.warehouse import DuckDbWarehouse
+    from pipeline.application.services import Services
+
+    settings = Settings.parse(environment)
+    definitions = definitions_of(settings)
+    with open_log(settings.log_url) as log:
+        yield Services(
+            log=log,
+            restricted=open_store(settings.restricted_url, settings.home / "cache" / "restricted"),
+            public=open_store(settings.public_url, settings.home / "cache" / "public"),
+            reader=ContainedReader(definitions, settings.reader_memory_mb, settings.reader_seconds),
+            structure=FrictionlessChecker(definitions),
+            content=ExpectationChecker(definitions),
+            pseudonymiser=KeyedPseudonymiser(read_key(settings.key_file)),
+            warehouse=DuckDbWarehouse(definitions),
+            read_register=lambda folder: read_register(folder, definitions),
+            definitions=definitions,
+            clock=clock_of(settings),
+            actor=actor or settings.actor or getpass.getuser(),
+            code=pipeline.__version__,
+        )
+
+
+def read_indigo_export(folder: Path) -> IndigoExport:
+    """Read the CSV files of an INDIGO export. Raises: UsageError when there is no such folder."""
+    from pipeline.adapters.indigo_export import read_export
+
+    return read_export(folder)
+
+
+def inbox_of(environment: Mapping[str, str]) -> Path:
+    """Return the folder into which deliveries are dropped."""
+    return Settings.parse(environment).inbox

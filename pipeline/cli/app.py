@@ -1,0 +1,174 @@
+"""The root command and what belongs to no group: init, sample, verify, rules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import events, imports, register, release, submission
+from pipeline.cli.output import Printer, exit_codes
+from pipeline.errors import UsageError
+
+app = typer.Typer(
+    name="outcomes",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Publish what public money bought in people's lives: take in returns, judge them, release them as open data.",
+    epilog="Exit codes: 0 done · 1 the data have errors · 2 wrong call · 3 not set up · 4 not found · 5 conflict · 6 not allowed · "
+    "7 record and files disagree · 8 store or log unavailable · 9 a rule of ours is broken",
+)
+app.add_typer(register.app, name="register")
+app.add_typer(submission.app, name="submission")
+app.add_typer(release.app, name="release")
+app.add_typer(events.app, name="events")
+app.add_typer(imports.app, name="import")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def init(as_json: Json = False) -> None:
+    """Set up an installation: the log's tables, the pseudonym key, the folders.
+
+    Example: OUTCOMES_HOME=workspace outcomes init
+    """
+    from pipeline import bootstrap
+    from pipeline.settings import Settings
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        settings = Settings.parse(os.environ)
+        made = bootstrap.initialise(settings)
+        done = [name for name, is_new in (("log", made.log), ("key", made.key), ("folders", made.folders)) if is_new]
+        said = f"Made {', '.join(done)} in {settings.home}." if done else f"{settings.home} was set up already; nothing changed."
+        printer.result(made, said)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    projects: Annotated[int, typer.Option(min=1, max=999, help="Projects in the fund.")] = 30,
+    quarters: Annotated[int, typer.Option(min=1, max=80, help="Quarters that each project returns.")] = 12,
+    participants: Annotated[int, typer.Option(min=0, help="People in the whole fund; 0 for about 40 a project and quarter.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    first_quarter: Annotated[str, typer.Option(help="First quarter.")] = "2021-Q2",
+    as_json: Json = False,
+) -> None:
+    """Make a synthetic fund in Life Chances Fund style: register, plans, and quarterly returns as workbooks and CSV.
+
+    Example: outcomes sample fund --projects 30 --quarters 12 --seed 1
+    """
+    from pipeline import bootstrap
+    from pipeline.domain.quarters import Quarter
+    from pipeline.samples import write_sample
+    from pipeline.settings import Settings
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty. Name a new folder.")
+        summary = write_sample(
+            folder,
+            definitions=bootstrap.definitions_of(Settings.parse(os.environ)),
+            projects=projects,
+            quarters=quarters,
+            participants=participants,
+            seed=seed,
+            first_quarter=Quarter.parse(first_quarter),
+            progress=printer.progress,
+        )
+        printer.result(summary, *summary.describe(), f"Next: outcomes register load {folder / 'register'}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of one published version; without it, all that was published here.")] = None,
+    fund: Annotated[str | None, typer.Option(help="Fund; needed when there are several.")] = None,
+    rebuild: Annotated[bool, typer.Option(help="Also build the newest version again and compare every byte.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Verify published files against their manifest and, on an installation, against the log.
+
+    Examples: outcomes verify datasets/SYN-LCF/v1.0.0 · outcomes verify --fund SYN-LCF
+    """
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        is_whole = _verify_folder(printer, folder) if folder is not None else _verify_fund(printer, fund, with_rebuild=rebuild)
+    if not is_whole:
+        raise typer.Exit(7)
+
+
+def _verify_folder(printer: Printer, folder: Path) -> bool:
+    from pipeline.stages.verification import verify_folder
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Name the folder of one version, the one that holds MANIFEST.")
+    found = verify_folder(
+        lambda: [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()],
+        lambda name: (folder / name).read_bytes(),
+    )
+    problems = [f"{problem.path}: {problem.what}" for problem in found.problems]
+    printer.result(found, *problems, "All files are those of the manifest." if found.ok else f"{len(problems)} files are not as published.")
+    return found.ok
+
+
+def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> bool:
+    from pipeline import bootstrap
+    from pipeline.application import proofs
+    from pipeline.application.register import sole_fund
+    from pipeline.application.services import read_ledger
+
+    with bootstrap.open_services(os.environ) as services:
+        proof = proofs.verify(services, sole_fund(read_ledger(services), fund), with_rebuild=with_rebuild)
+    lines = ["The log holds from end to end." if proof.chain is None else f"The log breaks at position {proof.chain.position}: {proof.chain.reason}"]
+    for version, found in proof.versions:
+        lines.append(f"{version}: {found.files} files as published." if found.ok else f"{version}: {len(found.problems)} files are not as published.")
+        lines += [f"  {problem.path}: {problem.what}" for problem in found.problems]
+    if proof.rebuilt is not None:
+        again = proof.rebuilt
+        lines.append(f"{again.version} built again: " + ("same bytes." if not again.differing else f"differs in {', '.join(again.differing)}."))
+    printer.result(proof, *lines)
+    return proof.is_whole
+
+
+@app.command()
+def rules(
+    rule: Annotated[str | None, typer.Argument(help="Id of one rule.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the validation rules, or explain one.
+
+    Examples: outcomes rules · outcomes rules K-310
+    """
+    from pipeline import bootstrap
+    from pipeline.settings import Settings
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        definitions = bootstrap.definitions_of(Settings.parse(os.environ))
+        if rule is not None:
+            if rule not in definitions.rules:
+                raise UsageError("There is no such rule. `outcomes rules` lists them.")
+            found = definitions.rules[rule]
+            printer.result(found, f"{found.id} ({found.severity}): {found.title}", found.message, f"What to do: {found.fix}")
+            return
+        rows = [(item.id, item.severity, item.stage, item.title) for item in definitions.rules.values()]
+        printer.table(list(definitions.rules.values()), "Rules", ("Rule", "Severity", "Stage", "Title"), rows, "There are no rules.")
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Print the version of the code."""
+    from pipeline import __version__
+
+    Printer(as_json=as_json).result({"version": __version__}, __version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="outcomes")

@@ -1,0 +1,246 @@
+"""`outcomes release`: what happens to one version of the published data."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.output import Printer, exit_codes
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.application.services import Services
+    from pipeline.domain.release import Change, Release
+
+app = typer.Typer(no_args_is_help=True, help="Releases: draft, build, audit, approve or return, publish, withdraw; rebuild and compare.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Actor = Annotated[str | None, typer.Option("--as", help="Who acts; otherwise OUTCOMES_ACTOR or your user name.")]
+Fund = Annotated[str | None, typer.Option(help="Fund; needed when there are several.")]
+VersionArgument = Annotated[str, typer.Argument(help="Version, like 1.2.0.")]
+ChangeOption = Annotated[str | None, typer.Option("--change", help="Ask for at least this weight: major, minor or patch.")]
+ManifestOption = Annotated[str, typer.Option(help="Hash of the manifest that you looked at; `show` prints it.")]
+
+
+@app.command()
+def draft(fund: Fund = None, change: ChangeOption = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Pin a release to the log as it stands.
+
+    Example: outcomes release draft --as steward.one
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        drafted = releases.draft(services, _fund(services, fund), _change(change))
+        if drafted.release is None:
+            printer.result(drafted, "Nothing differs from what is published; nothing was drafted.")
+        else:
+            said = "drafted" if drafted.is_new else "was drafted already"
+            printer.result(drafted, f"{drafted.release.version}: {said}, at log position {drafted.release.draft.position}.")
+
+
+@app.command()
+def make(fund: Fund = None, change: ChangeOption = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Draft, build and audit in a row; then a person approves.
+
+    Example: outcomes release make --as steward.one
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        made = releases.make(services, _fund(services, fund), _change(change))
+        if made is None:
+            printer.result({"release": None}, "Nothing differs from what is published; nothing was made.")
+            return
+        printer.result(made, *_describe(made))
+    if not made.audit_passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(version: VersionArgument, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Tabulate and protect a draft.
+
+    Example: outcomes release build 1.0.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        built = releases.build(services, _fund(services, fund), version)
+        printer.result(built, *_describe(built))
+
+
+@app.command()
+def audit(version: VersionArgument, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Attack a candidate as an outsider would. Exit code 1 when something can be worked out.
+
+    Example: outcomes release audit 1.0.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        audited = releases.audit(services, _fund(services, fund), version)
+        printer.result(audited, *_describe(audited))
+    if not audited.audit_passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Approve a candidate; not for the person who drafted it.
+
+    Example: outcomes release approve 1.0.0 --manifest 3b1f... --as steward.two
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        approved = releases.approve(services, _fund(services, fund), version, manifest)
+        printer.result(approved, f"{approved.version}: approved by {approved.approved_by}. `outcomes release publish {version}` publishes it.")
+
+
+@app.command(name="return")
+def return_(
+    version: VersionArgument,
+    manifest: ManifestOption,
+    reason: Annotated[str, typer.Option(help="figures_wrong, returns_missing, disclosure_risk, rules_to_change or not_now.")],
+    fund: Fund = None,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Send a candidate back.
+
+    Example: outcomes release return 1.1.0 --manifest 3b1f... --reason returns_missing --as steward.two
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        returned = releases.return_(services, _fund(services, fund), version, manifest, reason)
+        printer.result(returned, f"{returned.version}: returned ({returned.reason}).")
+
+
+@app.command()
+def publish(version: VersionArgument, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
+    """Put an approved release into the public store.
+
+    Example: outcomes release publish 1.0.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        fund_id = _fund(services, fund)
+        published = releases.publish(services, fund_id, version)
+        printer.result(published, f"{published.version}: published as {releases.version_folder(fund_id, published.version)}/ in the public store.")
+
+
+@app.command()
+def withdraw(
+    version: VersionArgument,
+    reason: Annotated[str, typer.Option(help="figures_wrong, disclosure_risk, legal_request or published_in_error.")],
+    fund: Fund = None,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Withdraw a published release with a public reason; its files stay.
+
+    Example: outcomes release withdraw 1.0.0 --reason figures_wrong --as steward.one
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        withdrawn = releases.withdraw(services, _fund(services, fund), version, reason)
+        printer.result(withdrawn, f"{withdrawn.version}: withdrawn ({withdrawn.reason}).")
+
+
+@app.command()
+def rebuild(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Build a release again from the log and compare every byte. Exit code 7 when a file differs.
+
+    Example: outcomes release rebuild 1.0.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import proofs
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        again = proofs.rebuild(services, _fund(services, fund), version)
+        said = f"{again.files} files, every byte the same." if not again.differing else f"These files differ: {', '.join(again.differing)}."
+        printer.result(again, f"{version} built again: {said}")
+    if again.differing:
+        raise typer.Exit(7)
+
+
+@app.command(name="list")
+def list_(fund: Fund = None, as_json: Json = False) -> None:
+    """List the versions of a fund's data.
+
+    Example: outcomes release list --json
+    """
+    from pipeline import bootstrap, queries
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        found = queries.releases(services.log, _fund(services, fund)).all
+        rows = [(item.version, item.state, item.draft.as_of, item.drafted_by, item.approved_by) for item in found]
+        printer.table(found, "Releases", ("Version", "State", "As of", "Drafted by", "Approved by"), rows, "Nothing was drafted yet.")
+
+
+@app.command()
+def show(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Show one release: its state, manifest hash, hidden cells, and what its audit found.
+
+    Example: outcomes release show 1.0.0
+    """
+    from pipeline import bootstrap, queries
+    from pipeline.application.services import unseal
+    from pipeline.cli.output import to_plain
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        found = queries.releases(services.log, _fund(services, fund)).release(version)
+        report = unseal(services.restricted, found.audit_report) if found.audit_report else b"{}"
+        import json
+
+        audit_report = json.loads(report)
+        weaknesses = [f"  {item['attack']}: {item['table']} {item['key']} {item['column']}" for item in audit_report.get("weaknesses", [])[:20]]
+        printer.result({**to_plain(found), "audit": audit_report}, *_describe(found), *weaknesses)
+
+
+def _fund(services: Services, fund: str | None) -> str:
+    from pipeline.application.register import sole_fund
+    from pipeline.application.services import read_ledger
+
+    return sole_fund(read_ledger(services), fund)
+
+
+def _change(text: str | None) -> Change | None:
+    if text is None or text in ("major", "minor", "patch"):
+        return text  # type: ignore[return-value]
+    raise UsageError("--change is major, minor or patch.")
+
+
+def _describe(found: Release) -> list[str]:
+    hidden = sum((found.suppressed or {}).values())
+    lines = [f"{found.version}: {found.state}, as of {found.draft.as_of}, log position {found.draft.position}."]
+    if found.manifest is not None:
+        lines += [f"Manifest: {found.manifest}", f"Files: {len(found.files)}; cells hidden to protect people: {hidden}."]
+    if found.audit_passed is not None:
+        lines.append("Audit: nothing hidden can be worked out." if found.audit_passed else "Audit: FAILED; hidden cells can be worked out.")
+    return lines
