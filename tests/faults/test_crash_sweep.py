@@ -1,0 +1,70 @@
+"""Kill -9 before and after every durable act of the whole way: running again always ends in the same releases.
+
+`make test` runs a spread of kills; `make faults` runs every one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.definitions import find_definitions, load_definitions
+from pipeline.domain.quarters import Quarter
+from pipeline.samples import write_sample
+
+RUNNER = Path(__file__).with_name("crash_runner.py")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crash") / "sample"
+    write_sample(
+        folder,
+        definitions=load_definitions(find_definitions()),
+        projects=2,
+        quarters=2,
+        participants=60,
+        seed=5,
+        first_quarter=Quarter.parse("2023-Q3"),
+    )
+    return folder
+
+
+def sweep(folder: Path, sample: Path, cases: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-W", "ignore", str(RUNNER), str(folder), str(sample), *cases]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(folder: Path, sample: Path, *, step: int) -> int:
+    """Sweep every `step`-th act on both sides; return how many kills there were."""
+    clean = sweep(folder, sample, ["clean"])[0]
+    assert clean["chain"] == "None"
+    assert len(clean["manifests"]) == 2, "the way should publish a first release and one after the corrections"
+    acts = range(1, clean["acts"] + 1, step)
+    assert len(acts) > 3, "there must be acts to kill at"
+    results = sweep(folder, sample, [f"{side}:{act}" for act in acts for side in ("before", "after")])
+    for result in results:
+        assert result["was_killed"], result["case"]
+        for what in ("manifests", "events", "head", "chain", "public"):
+            assert result[what] == clean[what], f"{result['case']}: {what}"
+    return len(results)
+
+
+def test_killed_at_a_spread_of_acts_the_way_ends_in_the_same_releases(tmp_path: Path, sample: Path) -> None:
+    assert check(tmp_path, sample, step=23) >= 6
+
+
+@pytest.mark.faults
+def test_killed_at_every_act_the_way_ends_in_the_same_releases(tmp_path: Path, sample: Path) -> None:
+    assert check(tmp_path, sample, step=1) >= 100
