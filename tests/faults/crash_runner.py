@@ -18,8 +18,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# Imported once, before any fork: the adapters import these at their first use, which would cost every child seconds.
+import frictionless.resources  # noqa: F401
+import great_expectations  # noqa: F401
+
 from pipeline import bootstrap, queries
-from pipeline.adapters import expectation_checks, frictionless_checks, reader, warehouse  # noqa: F401 - imported once, before any fork
+from pipeline.adapters import expectation_checks, frictionless_checks, reader, warehouse  # noqa: F401
 from pipeline.application import register, releases, submissions
 from pipeline.application.services import Services
 
