@@ -7,7 +7,6 @@ no longer recognise people that came in before, and whoever has it can test gues
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 import re
 import secrets
@@ -26,14 +25,16 @@ KEY_SIZE = 32
 """Bytes of an installation's key."""
 NAME_SIZE = 15
 """Bytes of a hash that a pseudonym keeps: 120 bits, 24 characters of base32 without padding."""
-VERSION = "v1"
+VERSION = b"v1"
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz234567"
-_BLOCK_SIZE = 64
 _WRITTEN_KEY = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 class KeyedPseudonymiser:
-    """Fulfils `ports.Pseudonymiser` with HMAC-SHA256 under a key per project. Source: RFC 2104; RFC 4648 section 6 (base32, lower case)."""
+    """Fulfils `ports.Pseudonymiser` with keyed BLAKE2b under a key per project: a MAC by itself, and half the time of HMAC-SHA256 on short texts.
+
+    Source: RFC 7693 section 2.9 (keyed hashing); RFC 4648 section 6 (base32, lower case).
+    """
 
     def __init__(self, root: bytes) -> None:
         if len(root) < KEY_SIZE:
@@ -46,10 +47,11 @@ class KeyedPseudonymiser:
 
         if isinstance(references, pa.ChunkedArray):
             references = references.combine_chunks()
-        encoded = references.cast(pa.string()).dictionary_encode()
-        key = hmac.digest(self._root, project_id.encode(), "sha256")
-        digests = _hash_all(key, f"{kind}|{VERSION}|".encode(), encoded.dictionary.cast(pa.binary()).to_pylist())
-        return _base32(digests).take(encoded.indices)
+        texts = references.cast(pa.string())
+        key = hashlib.blake2b(project_id.encode(), key=self._root, digest_size=KEY_SIZE, person=b"project").digest()
+        # Hashing a reference again costs no more than finding out that it was hashed before.
+        names = _base32(_hash_all(key, kind, texts.drop_null().cast(pa.binary()).to_pylist()))
+        return names if texts.null_count == 0 else names.take(_places(texts.is_valid()))
 
 
 def make_key(path: Path) -> bool:
@@ -118,37 +120,39 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _hash_all(key: bytes, prefix: bytes, references: Iterable[bytes]) -> bytes:
-    """Return the first NAME_SIZE bytes of HMAC-SHA256 of each prefixed reference, one after the other.
-
-    The two padded-key states of HMAC are computed once and copied: twice as fast as `hmac.digest` for each.
-    """
-    padded = key.ljust(_BLOCK_SIZE, b"\0")
-    inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in padded) + prefix)
-    outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in padded))
+def _hash_all(key: bytes, kind: str, references: Iterable[bytes]) -> bytes:
+    """Return the keyed hashes of references, one after the other; the state after the key is computed once and copied."""
+    keyed = hashlib.blake2b(key=key, digest_size=NAME_SIZE, person=kind.encode(), salt=VERSION)
     digests = bytearray()
     for reference in references:
-        first = inner.copy()
-        first.update(reference)
-        second = outer.copy()
-        second.update(first.digest())
-        digests += second.digest()[:NAME_SIZE]
+        state = keyed.copy()
+        state.update(reference)
+        digests += state.digest()
     return bytes(digests)
 
 
+def _places(is_valid: pa.BooleanArray) -> pa.Array:
+    """Return for each place how many valid ones stand before it, null where it is not valid itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    before = pc.subtract(pc.cumulative_sum(is_valid.cast(pa.int64())), 1)
+    return pc.if_else(is_valid, before, pa.scalar(None, pa.int64()))
+
+
 def _base32(digests: bytes) -> pa.Array:
-    """Return the names of digests that stand one after the other: five bytes become eight characters, whole columns at a time."""
+    """Return the names of digests that stand one after the other: five bytes become eight characters, two at a time and whole columns at once."""
     import numpy as np
     import pyarrow as pa
 
     count, width = len(digests) // NAME_SIZE, NAME_SIZE * 8 // 5
-    groups = np.frombuffer(digests, np.uint8).reshape(-1, 5)
-    numbers = np.zeros(len(groups), np.uint64)
-    for place in range(5):
-        numbers = (numbers << np.uint64(8)) | groups[:, place]
-    characters = np.empty((len(groups), 8), np.uint8)
+    padded = np.zeros((count * NAME_SIZE // 5, 8), np.uint8)
+    padded[:, 3:] = np.frombuffer(digests, np.uint8).reshape(-1, 5)
+    numbers = padded.view(">u8").reshape(-1).astype(np.uint64)
     alphabet = np.frombuffer(_ALPHABET, np.uint8)
-    for place in range(8):
-        characters[:, place] = alphabet[(numbers >> np.uint64(35 - 5 * place)) & np.uint64(31)]
-    fixed = pa.Array.from_buffers(pa.binary(width), count, [None, pa.py_buffer(characters.tobytes())])
-    return fixed.cast(pa.binary()).cast(pa.string())
+    pairs = np.stack([np.repeat(alphabet, 32), np.tile(alphabet, 32)], axis=1).copy().view(np.uint16).reshape(-1)
+    characters = np.empty((len(numbers), 4), np.uint16)
+    for place in range(4):
+        characters[:, place] = pairs[(numbers >> np.uint64(30 - 10 * place)) & np.uint64(1023)]
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
+    return pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(characters)])

@@ -112,7 +112,8 @@ def accept(services: Services, key: RevisionKey) -> Submission:
     typed = _typed(services, read)
     facts = acceptance.to_facts(key.submission, services.definitions, typed, _pseudonyms(services, key.submission))
     rows = acceptance.count_rows(read.tables, facts)
-    files = [_seal_facts(services, name, table) for name, table in facts.items() if table.num_rows]
+    filled = {name: table for name, table in facts.items() if table.num_rows}
+    files = list(frames.at_once(lambda name: _seal_facts(services, name, filled[name]), filled).values())
 
     def decision(state: Submission) -> Sequence[DomainEvent]:
         before = state.in_force
@@ -202,13 +203,11 @@ def _judge(services: Services, key: RevisionKey, revision: Revision) -> validati
 
 
 def _typed(services: Services, read: ReadReturn) -> Mapping[str, pa.Table]:
-    typed = {}
-    for name in TYPED_TABLES:
-        if name in read.tables:
-            typed[name] = acceptance.type_cells(services.definitions.table("submission", name), read.tables[name].cells)
-        else:
-            typed[name] = acceptance.no_rows(services.definitions.table("submission", name))
-    return typed
+    def type_table(name: str) -> pa.Table:
+        schema = services.definitions.table("submission", name)
+        return acceptance.type_cells(schema, read.tables[name].cells) if name in read.tables else acceptance.no_rows(schema)
+
+    return frames.at_once(type_table, TYPED_TABLES)
 
 
 def _pseudonyms(services: Services, key: SubmissionKey) -> Callable[[str, pa.Array], pa.Array]:
