@@ -158,6 +158,8 @@ def _read_rule(entry: Mapping[str, Any]) -> Rule:
         title=entry["title"],
         message=entry["message"],
         fix=entry["fix"],
+        why=entry.get("why", ""),
+        quarantine=entry.get("quarantine", False),
     )
 
 

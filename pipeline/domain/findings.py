@@ -41,7 +41,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One numbered rule of the catalogue. `message` has `{placeholders}`; `fix` says what to do."""
+    """One numbered rule of the catalogue. `message` has `{placeholders}`; `why` says why it matters, `fix` what to do.
+
+    A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart.
+    """
 
     id: str
     stage: str
@@ -49,6 +52,8 @@ class Rule:
     title: str
     message: str
     fix: str
+    why: str = ""
+    quarantine: bool = False
 
     def found(self, table: str = "", row: int = 0, column: str = "", **values: str) -> Finding:
         """Return a finding of this rule at a place."""
