@@ -30,7 +30,7 @@ STATUS = "_status"
 AS_OF = "as_of"
 TOTAL = "all"
 LINES_PER_TABLE = 20
-NAMES_PER_LINE = 40
+NAMES_PER_LINE = 10
 
 CHANGES = ("changed", "hidden", "shown", "status")
 """What can happen to a cell that stands in both versions: its value changed; it went into hiding; it came out; only its status changed."""
@@ -431,9 +431,10 @@ def _number(count: int) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """Return names in their order, the first NAMES_PER_LINE of them."""
-    shown = ", ".join(plain(name) for name in names[:NAMES_PER_LINE])
-    return f"{shown} and {len(names) - NAMES_PER_LINE} more" if len(names) > NAMES_PER_LINE else shown
+    """Return names in their order; when there are more than anybody reads, their number and the first and last of them."""
+    if len(names) > NAMES_PER_LINE:
+        return f"{len(names)}, from {plain(names[0])} to {plain(names[-1])}"
+    return ", ".join(plain(name) for name in names)
 
 
 def plain(text: str) -> str:

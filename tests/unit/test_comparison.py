@@ -273,7 +273,7 @@ def test_the_changelog_lists_twenty_cells_and_counts_the_rest():
     assert text.count("from 12 to 13") == 20
     assert "- and 30 more" in text
     assert "Cells with another value: 50" in text
-    assert "P39 and 10 more" in text
+    assert "Projects concerned: 50, from P00 to P49" in text
 
 
 def test_public_notes_and_names_stand_in_the_changelog_as_plain_text():
