@@ -28,7 +28,7 @@ demo: $(SETUP) ## Run the whole way once: sample fund, Airflow, two releases; ag
 	@$(BIN)/python -m infra.demo
 
 test: $(SETUP) system lint ## Lint, type check, import contracts, and all tests
-	@$(BIN)/python -m pytest -m 'not faults and not bench'
+	@$(BIN)/python -m pytest -n auto --dist loadscope -m 'not faults and not bench'
 
 lint: $(SETUP)
 	@$(BIN)/ruff check .
