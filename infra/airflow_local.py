@@ -60,7 +60,8 @@ class LocalAirflow:
             "PYTHONWARNINGS": "ignore",
         }
 
-    def __enter__(self) -> LocalAirflow:
+    def start(self) -> LocalAirflow:
+        """Migrate Airflow's database, start its processes and wait until they are well. Raises: AirflowError."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._run("db", "migrate")
         try:
@@ -71,6 +72,9 @@ class LocalAirflow:
             self.__exit__()
             raise
         return self
+
+    def __enter__(self) -> LocalAirflow:
+        return self if self.processes else self.start()
 
     def __exit__(self, *_: object) -> None:
         for process in self.processes:

@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from infra.airflow_local import ROOT, LocalAirflow
 from pipeline.domain.quarters import Quarter
 
@@ -39,7 +41,7 @@ def main() -> int:
     if first and second and not _outcomes("submission", "inbox", "--json", quiet=True, waiting=True):
         _say("Nothing to do", "every delivery was decided and every release published before; nothing was changed.")
     else:
-        with LocalAirflow(DEMO / "airflow", os.environ) as airflow:
+        with _start() as airflow:
             _say("Airflow is up", f"{airflow.url}, its records and logs in {(DEMO / 'airflow').relative_to(ROOT)}")
             for dag in airflow.dags():
                 airflow.unpause(dag)
@@ -50,6 +52,11 @@ def main() -> int:
     _show_published()
     _say("Done", f"in {time.monotonic() - started:.0f} seconds.")
     return 0
+
+
+def _start() -> LocalAirflow:
+    with Console(stderr=True).status("Airflow starts ..."):
+        return LocalAirflow(DEMO / "airflow", os.environ).start()
 
 
 def _prepare() -> None:
@@ -90,7 +97,7 @@ def _first_release(airflow: LocalAirflow) -> None:
     _say("Deliveries dropped in the inbox", f"{dropped} files; the DAG ingest_submissions takes them in, a project's quarters one after the other.")
     _run(airflow, "ingest_submissions")
     while _outcomes("submission", "inbox", "--json", quiet=True, waiting=True):
-        airflow.wait("ingest_submissions", at_least=2)
+        _wait(airflow, "ingest_submissions", at_least=2)
         time.sleep(1)
     counts = _count_states()
     _say("Returns judged", ", ".join(f"{number} {state}" for state, number in sorted(counts.items())))
@@ -113,7 +120,7 @@ def _release(airflow: LocalAirflow) -> None:
     deadline = time.monotonic() + 300
     while not (audited := [row for row in _releases() if row["state"] == "audited"]):
         # The asset that ingest_submissions updates sets build_release off by itself.
-        airflow.wait("build_release", at_least=1)
+        _wait(airflow, "build_release", at_least=1)
         if time.monotonic() > deadline:
             raise SystemExit("No candidate came out of build_release.")
         time.sleep(1)
@@ -134,7 +141,13 @@ def _verify(airflow: LocalAirflow) -> None:
 def _run(airflow: LocalAirflow, dag: str) -> None:
     before = len(airflow.runs(dag))
     airflow.trigger(dag)
-    airflow.wait(dag, at_least=before + 1)
+    _wait(airflow, dag, at_least=before + 1)
+
+
+def _wait(airflow: LocalAirflow, dag: str, *, at_least: int) -> None:
+    """Wait for a DAG; whoever looks on at a terminal sees that something is going on."""
+    with Console(stderr=True).status(f"Airflow runs {dag} ..."):
+        airflow.wait(dag, at_least=at_least)
 
 
 def _show_runs(airflow: LocalAirflow) -> None:
