@@ -40,6 +40,29 @@ def snapshot() -> IndigoImport:
     return convert(read_export(SNAPSHOT), LIFE_CHANCES_FUND, DEFINITIONS)
 
 
+DEFECTS = {
+    "a period ends before it starts": "I-563",
+    "a period is not three months long": "I-564",
+    "a month is the thirteenth": "I-562",
+    "periods overlap": "I-582",
+    "payments share project and period": "I-581",
+    "a payment may be entered twice": "I-580",
+    "one period stands twice in one plan": "I-593",
+    "several payers stand in one cell without a split": "I-575",
+    "an id is written in another case or with a tab": "I-507",
+    "an amount has float noise": "I-545",
+    "a planned amount comes out of a division": "I-591",
+    "a metric id stands twice": "I-548",
+    "a payment or result names a metric that is not there": "I-572",
+    "a result names a metric that is not there": "I-584",
+    "a commitment names an organisation that is not there": "I-534",
+    "a target is zero": "I-556",
+    "an amount is missing": "I-566",
+    "an amount is an explicit zero": "I-570",
+}
+"""Defects of the real export, and the rule that finds each in the projects of some fund."""
+
+
 @pytest.fixture(scope="module")
 def twin() -> Twin:
     return make_twin()
@@ -253,3 +276,13 @@ def test_the_snapshot_accounts_for_all_planned_payments_and_results(snapshot: In
     assert counts(results) == (117, 117, 0, 0)
     assert snapshot.accounting.rules["results"]["I-587"].rows == 4
     assert sum(len(tables["outcomes"]) for tables in snapshot.returns.values()) == 113
+
+
+def test_each_known_defect_of_the_export_is_found_in_some_fund(snapshot: IndigoImport) -> None:
+    export = read_export(SNAPSHOT)
+    funds = sorted({row.cells["fund_id"].strip() for row in export.rows("projects_outcome_funds")})
+    assert len(funds) > 10
+
+    found = {finding.rule for fund in funds for finding in convert(export, fund, DEFINITIONS).findings}
+
+    assert {defect: rule for defect, rule in DEFECTS.items() if rule not in found} == {}
