@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import events, imports, register, release, submission
+from pipeline.cli import events, fate, imports, register, release
 from pipeline.cli.output import Printer, exit_codes
 from pipeline.errors import UsageError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     "7 record and files disagree · 8 store or log unavailable · 9 a rule of ours is broken",
 )
 app.add_typer(register.app, name="register")
-app.add_typer(submission.app, name="submission")
+app.add_typer(fate.app, name="submission")
 app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")

@@ -13,8 +13,9 @@ from pipeline.cli.output import DATA_HAS_ERRORS, Printer, exit_codes
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from pipeline.application.services import Services
     from pipeline.application.submissions import Judged, Received
-    from pipeline.domain.submission import SubmissionKey
+    from pipeline.domain.submission import Revision, SubmissionKey
 
 app = typer.Typer(no_args_is_help=True, help="Returns: receive, validate, accept or reject, withdraw; list and explain.")
 
@@ -54,6 +55,7 @@ def submit(
                 received, judged = submissions.submit(services, _existing(file), key)
                 documents.append(_document(received, judged))
                 lines += _lines(received, judged)
+                lines += _held_lines(services, received)
                 failed = failed or not judged.report.passed
                 advance(1)
         printer.result(documents, *lines)
@@ -107,15 +109,20 @@ def report(revision: RevisionArgument, as_json: Json = False) -> None:
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ) as services:
         key = RevisionKey.parse(revision)
-        found = submissions.read_report(services, queries.revision(services.log, key))
-        _print_report(printer, submissions.Judged(key=key, report=found))
+        judged = queries.revision(services.log, key)
+        _print_report(printer, submissions.Judged(key=key, report=submissions.read_report(services, judged)), judged)
 
 
 @app.command()
-def accept(revision: RevisionArgument, actor: Actor = None, as_json: Json = False) -> None:
-    """Turn the rows of a return that passed into facts.
+def accept(
+    revision: RevisionArgument,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Why it corrects what is published; a code of correction_reason.")] = None,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Turn the rows of a return that passed into facts. One that alters a published quarter needs a reason, here or on its cover.
 
-    Example: outcomes submission accept SYN-01/2021-Q2/1
+    Examples: outcomes submission accept SYN-01/2021-Q2/1 · outcomes submission accept SYN-01/2021-Q2/2 --reason left_out
     """
     from pipeline import bootstrap
     from pipeline.application import submissions
@@ -124,9 +131,9 @@ def accept(revision: RevisionArgument, actor: Actor = None, as_json: Json = Fals
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
         key = RevisionKey.parse(revision)
-        accepted = submissions.accept(services, key).revision(key.revision)
+        accepted = submissions.accept(services, key, reason).revision(key.revision)
         rows = accepted.rows.accepted if accepted.rows else 0
-        printer.result(accepted, f"{key}: {accepted.state}, {rows} rows in force.")
+        printer.result(accepted, f"{key}: {accepted.standing}, {rows} rows in force.")
 
 
 @app.command()
@@ -186,7 +193,7 @@ def list_(
         rows = [
             (
                 row.key,
-                row.state + (" (in force)" if row.is_in_force else ""),
+                row.standing + (" (in force)" if row.is_in_force else ""),
                 f"{row.received_at:%Y-%m-%d %H:%M}",
                 row.rows,
                 sum(row.findings.values()),
@@ -207,7 +214,7 @@ def inbox(as_json: Json = False) -> None:
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ) as services:
         found = queries.deliveries(services.log, bootstrap.inbox_of(os.environ))
-        printer.table(found, "Inbox", ("Delivery", "State"), [(item.id, item.state) for item in found], "The inbox is empty.")
+        printer.table(found, "Inbox", ("Delivery", "State"), [(item.id, item.standing) for item in found], "The inbox is empty.")
 
 
 def _key(project: str | None, quarter: str | None) -> SubmissionKey | None:
@@ -245,7 +252,20 @@ def _lines(received: Received, judged: Judged) -> Sequence[str]:
     return describe(judged.report)
 
 
-def _print_report(printer: Printer, judged: Judged) -> None:
+def _held_lines(services: Services, received: Received) -> Sequence[str]:
+    from pipeline import queries
+
+    revision = queries.revision(services.log, received.key)
+    return [f"{received.key}: {revision.standing}. `outcomes submission changes {received.key}` shows what it changes."] if revision.held else []
+
+
+def _print_report(printer: Printer, judged: Judged, revision: Revision | None = None) -> None:
     from pipeline.stages.validation import describe
 
-    printer.result(judged.report.to_document(), *describe(judged.report))
+    document, lines = judged.report.to_document(), list(describe(judged.report))
+    if revision is not None:
+        document |= {"standing": revision.standing, "explained": sorted(revision.explanations), "unanswered": list(revision.unanswered)}
+        lines += ["", f"Now: {revision.standing}."]
+        lines += [f"  {rule}: explained." for rule in sorted(revision.explanations)]
+        lines += [f"  {rule}: not explained yet; `outcomes submission answer {judged.key} {rule} --because ...`." for rule in revision.unanswered]
+    printer.result(document, *lines)
