@@ -74,3 +74,27 @@ def queries(revision: RevisionArgument, as_json: Json = False) -> None:
             who = f" ({query.answered_by}, {query.answered_at:%Y-%m-%d})" if query.answered_at else ""
             lines.append(f"  {query.explanation or 'Not explained yet.'}{who}")
         printer.result(found, *(lines or ["The report asks nothing."]))
+
+
+@app.command()
+def receipt(
+    submission: Annotated[str, typer.Argument(metavar="PROJECT/QUARTER[/REVISION]", help="A return, or one delivery of it.")],
+    rows: Annotated[bool, typer.Option("--rows", help="Row by row, by sheet and number.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what became of every row of a return, which published versions it reached, and whether its cells are published or suppressed there.
+
+    Example: outcomes submission receipt SYN-01/2021-Q2 --rows
+    """
+    from pipeline import bootstrap
+    from pipeline.application import receipts
+    from pipeline.domain.submission import RevisionKey, SubmissionKey
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        if submission.count("/") > 1:
+            named = RevisionKey.parse(submission)
+            made = receipts.make(services, named.submission, named.revision, with_rows=rows)
+        else:
+            made = receipts.make(services, SubmissionKey.parse(submission), with_rows=rows)
+        printer.result(made, *receipts.describe(made))
