@@ -71,7 +71,7 @@ def validate(services: Services, key: RevisionKey) -> Judged:
     revision = state.revision(key.revision)
     if revision.state in ("accepted", "withdrawn") or revision.is_quarantined:
         return Judged(key=key, report=read_report(services, revision))
-    report = _judge(services, key, revision)
+    report = judge(services, key, revision, read_ledger(services))
     sealed = seal(services.restricted, report.to_bytes())
     decide(
         services,
@@ -190,27 +190,9 @@ def submit(services: Services, delivery: Path, key: SubmissionKey | None = None,
     return received, judged
 
 
-def read_report(services: Services, revision: Revision) -> validation.Report:
-    """Return the sealed report on a revision. Raises: NotAllowedError when it was not judged yet."""
-    if revision.report is None:
-        raise NotAllowedError(f"Revision {revision.number} has not been validated yet. `outcomes submission validate` does that.")
-    return validation.Report.from_bytes(unseal(services.restricted, revision.report))
-
-
-def _load(services: Services, key: SubmissionKey) -> Submission:
-    return submission.fold(key, services.log.read_stream(key.stream))
-
-
-def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Submission], Sequence[DomainEvent]]) -> Submission:
-    def fold(events: Sequence[Recorded]) -> Submission:
-        return submission.fold(key.submission, events)
-
-    state, _ = decide(services, key.submission.stream, fold, decision)
-    return state
-
-
-def _judge(services: Services, key: RevisionKey, revision: Revision) -> validation.Report:
-    context = _contract_context(services, key.submission, revision)
+def judge(services: Services, key: RevisionKey, revision: Revision, known: Ledger) -> validation.Report:
+    """Return the report on a revision, judged against what a ledger knows; nothing is recorded."""
+    context = _contract_context(services, key.submission, revision, known)
     read = services.reader.read(unseal_path(services.restricted, revision.content))
     findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
     if not is_blocking(findings):
@@ -230,8 +212,26 @@ def _judge(services: Services, key: RevisionKey, revision: Revision) -> validati
     )
 
 
-def _contract_context(services: Services, key: SubmissionKey, revision: Revision) -> contract.ContractContext:
-    ledger = read_ledger(services)
+def read_report(services: Services, revision: Revision) -> validation.Report:
+    """Return the sealed report on a revision. Raises: NotAllowedError when it was not judged yet."""
+    if revision.report is None:
+        raise NotAllowedError(f"Revision {revision.number} has not been validated yet. `outcomes submission validate` does that.")
+    return validation.Report.from_bytes(unseal(services.restricted, revision.report))
+
+
+def _load(services: Services, key: SubmissionKey) -> Submission:
+    return submission.fold(key, services.log.read_stream(key.stream))
+
+
+def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Submission], Sequence[DomainEvent]]) -> Submission:
+    def fold(events: Sequence[Recorded]) -> Submission:
+        return submission.fold(key.submission, events)
+
+    state, _ = decide(services, key.submission.stream, fold, decision)
+    return state
+
+
+def _contract_context(services: Services, key: SubmissionKey, revision: Revision, ledger: Ledger) -> contract.ContractContext:
     project = ledger.projects.get(key.project_id)
     fund_id = ledger.fund_of.get(key.project_id)
     others = read_facts(services, _other_files(ledger, key))
