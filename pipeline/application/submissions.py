@@ -67,7 +67,7 @@ def validate(services: Services, key: RevisionKey) -> Judged:
     An accepted or withdrawn revision keeps its report. A rejected one is judged again, by what has been accepted since. One that was quarantined
     is never read again.
     """
-    state = _load(services, key.submission)
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
     if revision.state in ("accepted", "withdrawn") or revision.is_quarantined:
         return Judged(key=key, report=read_report(services, revision))
@@ -100,7 +100,7 @@ def accept(services: Services, key: RevisionKey, reason: str | None = None) -> S
     when it was validated.
     """
     corrections.check_reason(services, reason)
-    state = _load(services, key.submission)
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
     if revision.state == "accepted":
         return state
@@ -164,30 +164,39 @@ def withdraw(services: Services, key: RevisionKey, reason: str) -> Submission:
     return _decide_simple(services, key, lambda state: submission.decide_withdraw(state, key.revision, reason))
 
 
-def conclude(services: Services, key: RevisionKey) -> Submission:
+def conclude(services: Services, key: RevisionKey, reason: str | None = None) -> Submission:
     """Accept a validated revision when it passed, reject it when it did not; what was decided already, by a person perhaps, stays.
 
+    Args: reason, the coded reason of a correction, for one that needs it.
     One that needs a reason or an explanation which nobody has given yet is held: it waits for a person, and nothing fails.
     """
-    state = _load(services, key.submission)
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
     if revision.state not in ("received", "validated"):
         return state
     if revision.passed is False:
         return reject(services, key)
     try:
-        return accept(services, key)
+        return accept(services, key, reason)
     except HeldError as error:
         why = error.why
         return _decide_simple(services, key, lambda state: submission.decide_hold(state, key.revision, why))
 
 
-def submit(services: Services, delivery: Path, key: SubmissionKey | None = None, name: PurePath | None = None) -> tuple[Received, Judged]:
+def submit(
+    services: Services, delivery: Path, key: SubmissionKey | None = None, name: PurePath | None = None, reason: str | None = None
+) -> tuple[Received, Judged]:
     """Receive, validate and conclude one delivery in a row."""
+    corrections.check_reason(services, reason)
     received = receive(services, delivery, key, name)
     judged = validate(services, received.key)
-    conclude(services, received.key)
+    conclude(services, received.key, reason)
     return received, judged
+
+
+def load(services: Services, key: SubmissionKey) -> Submission:
+    """Return a submission as its stream has it; without revisions when nothing was delivered."""
+    return submission.fold(key, services.log.read_stream(key.stream))
 
 
 def judge(services: Services, key: RevisionKey, revision: Revision, known: Ledger) -> validation.Report:
@@ -217,10 +226,6 @@ def read_report(services: Services, revision: Revision) -> validation.Report:
     if revision.report is None:
         raise NotAllowedError(f"Revision {revision.number} has not been validated yet. `outcomes submission validate` does that.")
     return validation.Report.from_bytes(unseal(services.restricted, revision.report))
-
-
-def _load(services: Services, key: SubmissionKey) -> Submission:
-    return submission.fold(key, services.log.read_stream(key.stream))
 
 
 def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Submission], Sequence[DomainEvent]]) -> Submission:

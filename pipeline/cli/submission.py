@@ -24,6 +24,7 @@ Actor = Annotated[str | None, typer.Option("--as", help="Who acts; otherwise OUT
 FileArgument = Annotated[Path, typer.Argument(help="The return: .xlsx, .csv, or .zip of CSV files.")]
 RevisionArgument = Annotated[str, typer.Argument(metavar="PROJECT/QUARTER/REVISION", help="A delivery, as `list` names it.")]
 Project = Annotated[str | None, typer.Option(help="Project, when the file's name or folder does not say it.")]
+Reason = Annotated[str | None, typer.Option(metavar="CODE", help="Why it corrects what is published; a code of correction_reason.")]
 QuarterOption = Annotated[str | None, typer.Option("--quarter", help="Quarter, like 2024-Q1.")]
 
 
@@ -32,10 +33,11 @@ def submit(
     files: Annotated[list[Path], typer.Argument(help="Returns; named PROJECT_QUARTER.xlsx or lying in PROJECT/QUARTER/.")],
     project: Project = None,
     quarter: QuarterOption = None,
+    reason: Reason = None,
     actor: Actor = None,
     as_json: Json = False,
 ) -> None:
-    """Receive, validate and accept (or reject) returns in a row.
+    """Receive, validate and accept (or reject) returns in a row. One that alters a published quarter waits until it has a reason.
 
     Exit code 1 when any was rejected. The same bytes again are "already received".
 
@@ -52,7 +54,7 @@ def submit(
         failed = False
         with printer.progress("Returns", len(files)) as advance:
             for file in files:
-                received, judged = submissions.submit(services, _existing(file), key)
+                received, judged = submissions.submit(services, _existing(file), key, reason=reason)
                 documents.append(_document(received, judged))
                 lines += _lines(received, judged)
                 lines += _held_lines(services, received)
@@ -116,7 +118,7 @@ def report(revision: RevisionArgument, as_json: Json = False) -> None:
 @app.command()
 def accept(
     revision: RevisionArgument,
-    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Why it corrects what is published; a code of correction_reason.")] = None,
+    reason: Reason = None,
     actor: Actor = None,
     as_json: Json = False,
 ) -> None:
@@ -266,6 +268,7 @@ def _print_report(printer: Printer, judged: Judged, revision: Revision | None = 
     if revision is not None:
         document |= {"standing": revision.standing, "explained": sorted(revision.explanations), "unanswered": list(revision.unanswered)}
         lines += ["", f"Now: {revision.standing}."]
+        lines += ["  It is set apart, and nobody reads it again. Send a corrected file; it is a new revision."] if revision.is_quarantined else []
         lines += [f"  {rule}: explained." for rule in sorted(revision.explanations)]
         lines += [f"  {rule}: not explained yet; `outcomes submission answer {judged.key} {rule} --because ...`." for rule in revision.unanswered]
     printer.result(document, *lines)

@@ -187,7 +187,7 @@ def evolve(state: Submission, recorded: Recorded) -> Submission:
         before = state.revision(event.revision)
         return _changed(state, event.revision, state_name=before.state, explanations={**before.explanations, event.rule: event.explanation})
     if isinstance(event, SubmissionRejected):
-        return _changed(state, event.revision, state_name="rejected")
+        return _changed(state, event.revision, state_name="rejected", held=None)
     if isinstance(event, SubmissionWithdrawn):
         return _changed(state, event.revision, state_name="withdrawn", withdrawal_reason=event.reason)
     return state

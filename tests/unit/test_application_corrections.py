@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,24 @@ from pipeline.application.services import read_ledger
 from pipeline.domain import submission
 from pipeline.domain.submission import Revision, RevisionKey
 from pipeline.errors import HeldError, NotAllowedError, UsageError
+from pipeline.ports import ReadReturn
 from pipeline.stages.intake import content_name
-from tests.factories import FUND, KEY, SECRET, Row, World, at, return_tables, revision, write_return
+from tests.factories import FUND, KEY, SECRET, JsonReader, Row, World, at, return_tables, revision, write_return
 
 
 @pytest.fixture
 def published() -> World:
     """Give an installation that has published both returns."""
     return at("published")
+
+
+class CoverReader(JsonReader):
+    """A reader of returns whose cover has the columns of the template before it had a reason."""
+
+    def read(self, delivery: Path) -> ReadReturn:
+        tables = dict(super().read(delivery).tables)
+        tables["cover"] = replace(tables["cover"], cells=tables["cover"].cells.drop_columns(["correction_reason"]))
+        return ReadReturn(tables)
 
 
 def registered() -> World:
@@ -96,6 +107,24 @@ class TestShow:
             assert words in lines
         assert SECRET not in lines
 
+    def test_as_a_document_it_has_the_difference_of_each_payer(self, published: World, tmp_path: Path) -> None:
+        document = corrections.show(published.services(), validated(published, tmp_path, corrected())).to_document()
+        assert document["payers"] == [
+            {"payer_id": "PAYER", "before_gbp": Decimal("800.00"), "after_gbp": Decimal("700.00"), "difference_gbp": Decimal("-100.00")}
+        ]
+        assert (document["revision"], document["needs_reason"]) == ("P1/2024-Q1/2", True)
+
+    def test_in_words_only_the_first_rows_are_named_and_the_first_revision_has_nothing_before_it(self, tmp_path: Path) -> None:
+        world = registered()
+        lines = "\n".join(corrections.describe(corrections.show(world.services(), validated(world, tmp_path, return_tables()))))
+        assert "against nothing before it: 21 rows added" in lines
+        assert "row 11; and 2 more" in lines
+        assert "published in" not in lines
+
+    def test_in_words_a_payer_for_whom_nothing_changes_is_left_out(self, published: World, tmp_path: Path) -> None:
+        lines = "\n".join(corrections.describe(corrections.show(published.services(), validated(published, tmp_path, return_tables(people=13)))))
+        assert "PAYER" not in lines
+
 
 class TestReason:
     def test_what_alters_a_published_quarter_is_not_accepted_without_a_reason(self, published: World, tmp_path: Path) -> None:
@@ -130,6 +159,23 @@ class TestReason:
     def test_a_reason_on_the_cover_will_do(self, published: World, tmp_path: Path) -> None:
         received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected(correction_reason="left_out")), KEY)
         assert (found(published, received.key).state, found(published, received.key).correction_reason) == ("accepted", "left_out")
+
+    def test_what_a_person_refuses_waits_no_more(self, published: World, tmp_path: Path) -> None:
+        key = validated(published, tmp_path, corrected())
+        submissions.conclude(published.services(), key)
+        submissions.reject(published.services(), key)
+        assert found(published, key).standing == "rejected"
+
+    def test_a_reason_given_when_it_is_submitted_will_do(self, published: World, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="needs a coded reason"):
+            submissions.submit(published.services(), write_return(tmp_path, corrected()), KEY, reason="because")
+        received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected()), KEY, reason="other")
+        assert (found(published, received.key).state, found(published, received.key).correction_reason) == ("accepted", "other")
+
+    def test_a_cover_without_the_column_gives_no_reason(self, published: World, tmp_path: Path) -> None:
+        published.reader = CoverReader()
+        received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected(correction_reason="other")), KEY)
+        assert found(published, received.key).held == "reason_needed"
 
     def test_a_reason_that_is_no_code_is_refused_and_not_repeated(self, published: World, tmp_path: Path) -> None:
         key = validated(published, tmp_path, corrected())

@@ -107,6 +107,11 @@ class TestFates:
         with pytest.raises(RuleError, match="does not add up: 3 rows were delivered, 1 have a fate"):
             receipt.count_fates(receipt.ROWS.empty_table(), RowCounts(delivered=3, accepted=2, blank=1, late=0))
 
+    def test_a_delivery_of_nobody_is_refused_and_reaches_nothing(self, published: World, tmp_path: Path) -> None:
+        received, _ = submissions.submit(published.services(), write_return(tmp_path, return_tables(), "results.json"))
+        found = made(published, received.key.submission)
+        assert (found.revisions[0].fates, found.revisions[0].rules, found.reached) == ({"refused": 21}, {"D-001": 1}, [])
+
     def test_a_return_that_never_came_has_no_receipt(self, published: World) -> None:
         with pytest.raises(NotFoundError, match="Nothing was delivered for P1/2024-Q3"):
             receipts.make(published.services(), SubmissionKey("P1", "2024-Q3"))
