@@ -85,9 +85,10 @@ def show(services: Services, key: RevisionKey) -> Correction:
         raise NotAllowedError(f"Revision {key} is {revision.state} and has not passed; only what could be accepted changes anything.")
     delivered = make_facts(services, key, revision)
     before = replaced_by(state, key.revision)
+    rows = compare_with(services, before, delivered.facts)
+    altered = find_altered(services, state, key.revision, delivered.facts, rows)
     facts = read_facts(services, before.facts if before else ())
-    altered = find_altered(services, state, key.revision, delivered.facts)
-    return _correction(key, revision, before, (facts, delivered.facts), difference.compare(facts, delivered.facts), altered, delivered.reason)
+    return _correction(key, revision, before, (facts, delivered.facts), rows, altered, delivered.reason)
 
 
 def replaced_by(state: Submission, number: int) -> Revision | None:
@@ -96,18 +97,26 @@ def replaced_by(state: Submission, number: int) -> Revision | None:
     return before if before is not None and before.number < number else None
 
 
-def find_altered(services: Services, state: Submission, number: int, facts: Mapping[str, pa.Table]) -> Sequence[str]:
+def compare_with(services: Services, before: Revision | None, facts: Mapping[str, pa.Table]) -> pa.Table:
+    """Return the difference of facts from those of a revision; from nothing when there is none."""
+    return difference.compare(read_facts(services, before.facts if before else ()), facts)
+
+
+def find_altered(services: Services, state: Submission, number: int, facts: Mapping[str, pa.Table], rows: pa.Table) -> Sequence[str]:
     """Return the published versions that hold this quarter, when the given facts of a revision differ from those that the newest of them holds.
 
+    Args: rows, the difference of the facts from the revision that they would replace.
     Returns: nothing when the revision would not come into force, or the quarter was never published.
     """
     in_force = state.in_force
     if (in_force is not None and in_force.number > number) or all(one.rows is None for one in state.revisions):
         return ()
     published = published_of(services, state.key)
-    if not published or not difference.compare(read_facts(services, published[-1][1].facts), facts).num_rows:
+    if not published:
         return ()
-    return [item.version for item, _ in published]
+    standing = published[-1][1]
+    altered = rows if in_force is not None and in_force.number == standing.number else compare_with(services, standing, facts)
+    return [item.version for item, _ in published] if altered.num_rows else ()
 
 
 def published_of(services: Services, key: SubmissionKey) -> Sequence[tuple[Release, Revision]]:

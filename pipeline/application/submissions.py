@@ -15,7 +15,7 @@ from pipeline.application.facts import TYPED_TABLES, DeliveredFacts, make_facts,
 from pipeline.application.register import fund_record
 from pipeline.application.services import Services, decide, read_ledger, seal, seal_file, unseal, unseal_path
 from pipeline.domain import submission
-from pipeline.domain.events import DomainEvent, FactFile, Recorded, RowChanges
+from pipeline.domain.events import DomainEvent, FactFile, Recorded
 from pipeline.domain.findings import Finding, Severity, is_blocking
 from pipeline.domain.ledger import Ledger
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
@@ -131,24 +131,22 @@ def _decide_accept(services: Services, state: Submission, key: RevisionKey, deli
     """Compare with what is in force, seal, and decide. Nothing is sealed for a revision that has to wait: no event would name it."""
     if state.revision(key.revision).state == "accepted":
         return ()
-    altered = corrections.find_altered(services, state, key.revision, delivered.facts)
+    replaces = corrections.replaced_by(state, key.revision)
+    rows = corrections.compare_with(services, replaces, delivered.facts)
+    altered = corrections.find_altered(services, state, key.revision, delivered.facts, rows)
     if altered and reason is None:
         raise HeldError(
             f"Revision {key} alters a quarter that is published in {', '.join(altered)}. Say why: `outcomes submission accept {key} --reason CODE`.",
             why="reason_needed",
         )
-    replaces = corrections.replaced_by(state, key.revision)
-    changes, sealed = RowChanges(added=delivered.rows.accepted, changed=0, removed=0), None
-    if replaces is not None:
-        rows = difference.compare(read_facts(services, replaces.facts), delivered.facts)
-        changes, sealed = difference.count(rows), seal(services.restricted, difference.write(rows))
+    sealed = seal(services.restricted, difference.write(rows)) if replaces is not None else None
     return submission.decide_accept(
         state,
         key.revision,
         facts=seal_facts(services, delivered.facts),
         rows=delivered.rows,
         replaces=replaces.number if replaces else None,
-        changes=changes,
+        changes=difference.count(rows),
         difference=sealed,
         reason=reason,
     )

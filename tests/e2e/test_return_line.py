@@ -12,6 +12,7 @@ import pytest
 from openpyxl import load_workbook
 from typer.testing import CliRunner
 
+from pipeline import worker
 from pipeline.adapters.definitions import SOURCE_TREE
 from pipeline.cli.app import app
 
@@ -77,6 +78,8 @@ def test_a_correction_is_shown_waits_is_accepted_explained_and_receipted(workspa
     key = f"{project}/{quarter}/2"
     (row,) = [row for row in run("submission", "list", "--project", project) if row["key"] == key]
     assert (row["standing"], row["held"]) == ("validated, waits for a reason", "reason_needed")
+
+    assert worker.accept_submission(key, {"OUTCOMES_HOME": str(home)}) == f"{key}:validated", "a worker lets it wait, and does not fail"
 
     changes = run("submission", "changes", key)
     assert changes["needs_reason"]
