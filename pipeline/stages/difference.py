@@ -83,17 +83,19 @@ def read(content: bytes) -> pa.Table:
 
 
 def _compare(old: pa.Table, new: pa.Table, source: FactSource) -> pa.Table:
+    if not old.num_rows:  # a first revision, which may have a million rows
+        return _rows(source, "added", row=new["source_row"]).sort_by("row")
     places = pc.index_in(new[source.key], value_set=old[source.key].combine_chunks()).combine_chunks()
     is_kept = places.is_valid()
     was, now = old.take(places.filter(is_kept)), new.filter(is_kept)
     columns = _changed_columns(was, now, source)
     is_changed = pc.not_equal(columns, "")
-    added, removed = new.filter(places.is_null()), old.filter(pc.invert(pc.is_in(old[source.key], value_set=new[source.key].combine_chunks())))
+    is_gone = pc.invert(pc.is_in(old[source.key], value_set=new[source.key].combine_chunks()))
     found = pa.concat_tables(
         [
-            _rows(source, "added", row=added["source_row"]),
+            _rows(source, "added", row=new["source_row"].filter(places.is_null())),
             _rows(source, "changed", now["source_row"].filter(is_changed), was["source_row"].filter(is_changed), columns.filter(is_changed)),
-            _rows(source, "removed", replaced_row=removed["source_row"]),
+            _rows(source, "removed", replaced_row=old["source_row"].filter(is_gone)),
         ]
     )
     return found.sort_by([("row", "ascending"), ("replaced_row", "ascending")])
