@@ -154,8 +154,8 @@ def describe(correction: Correction) -> Sequence[str]:
         lines.append(f"  {table}, {change}: {'; '.join(_spoken(row) for row in rows[:SHOWN_ROWS])}{more}")
     for payer in correction.payers:
         if payer.difference_gbp:
-            lines.append(f"  {payer.payer_id}: £{payer.before_gbp:,} before, £{payer.after_gbp:,} after; £{payer.difference_gbp:+,}")
-    lines.append(f"  Payments in all: £{correction.difference_gbp:+,}")
+            lines.append(f"  {payer.payer_id}: £{payer.before_gbp:,} before, £{payer.after_gbp:,} after; {_signed(payer.difference_gbp)}")
+    lines.append(f"  Payments in all: {_signed(correction.difference_gbp)}")
     if correction.altered:
         lines.append(f"It alters a quarter that is published in {', '.join(correction.altered)}; reason: {correction.reason or 'none given'}.")
     if correction.needs_reason:
@@ -166,6 +166,10 @@ def describe(correction: Correction) -> Sequence[str]:
 def _spoken(row: ChangedRow) -> str:
     where = f"row {row.row}" if row.row else f"row {row.replaced_row} of the file before"
     return f"{where} ({', '.join(row.columns)})" if row.columns else where
+
+
+def _signed(pounds: Decimal) -> str:
+    return f"{'-' if pounds < 0 else '+'}£{abs(pounds):,}"
 
 
 def _kept(services: Services, state: Submission, revision: Revision) -> Correction:

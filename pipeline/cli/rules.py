@@ -28,7 +28,7 @@ app = typer.Typer(cls=RuleGroup, help="The validation rules: list, show, try on 
 
 
 @app.callback(invoke_without_command=True)
-def rules(context: typer.Context, as_json: Json = False) -> None:
+def catalogue(context: typer.Context, as_json: Json = False) -> None:
     """List the validation rules, explain one, or try one on the returns of the past.
 
     Examples: outcomes rules · outcomes rules K-310 · outcomes rules try K-310
@@ -77,13 +77,14 @@ def show(context: typer.Context, rule: Annotated[str, typer.Argument(help="Id of
 def try_(
     rule: Annotated[str, typer.Argument(help="Id of the rule, installed or of the folder of --definitions.")],
     definitions: Annotated[Path | None, typer.Option(help="A changed copy of the folder that holds schemas/ and expectations/.")] = None,
+    rules: Annotated[Path | None, typer.Option("--rules", help="A catalogue file with new or changed rules; the others are those installed.")] = None,
     fund: Annotated[str | None, typer.Option(help="Only the returns of this fund.")] = None,
     is_every: Annotated[bool, typer.Option("--all", help="All revisions that were ever judged, not only those in force.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say what a rule would have found in the returns of the past, before it is switched on. Changes nothing.
 
-    Examples: outcomes rules try K-310 · outcomes rules try K-401 --definitions draft/ --fund SYN-LCF
+    Examples: outcomes rules try K-310 · outcomes rules try K-305 --rules stricter.json · outcomes rules try C-401 --definitions draft/
     """
     from pipeline import bootstrap
     from pipeline.application import rule_trials
@@ -92,7 +93,7 @@ def try_(
 
     printer = Printer(as_json=as_json)
     environment = dict(os.environ) | ({"OUTCOMES_DEFINITIONS": str(definitions.absolute())} if definitions else {})
-    with exit_codes(printer), bootstrap.open_services(environment) as services:
+    with exit_codes(printer), bootstrap.open_services(environment, rules=rules) as services:
         fund_id = sole_fund(read_ledger(services), fund) if fund else None
         trial = rule_trials.try_rule(services, rule, printer.progress, fund_id=fund_id, is_every=is_every)
         printer.result({"total": trial.total, "trial": trial}, *rule_trials.describe(trial))

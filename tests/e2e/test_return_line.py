@@ -115,24 +115,24 @@ def test_a_correction_is_shown_waits_is_accepted_explained_and_receipted(workspa
     assert run("submission", "receipt", key)["revisions"][0]["standing"] == "withdrawn"
 
 
-def test_a_rule_is_tried_on_the_past_from_a_changed_folder_and_nothing_changes(workspace: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_changed_rule_is_tried_on_the_past_and_nothing_changes(workspace: tuple[Path, Path], tmp_path: Path) -> None:
     home, _ = workspace
     run = runner(home)
     before = run("events", "verify")
-    for name in ("schemas", "expectations"):
-        shutil.copytree(SOURCE_TREE / name, tmp_path / name)
-    path = tmp_path / "schemas" / "rules" / "contract.json"
-    document = json.loads(path.read_text("utf-8"))
-    (rule,) = [rule for rule in document["rules"] if rule["id"] == "K-305"]
-    rule["severity"] = "error"
-    path.write_text(json.dumps(document))
+    (rule,) = [rule for rule in run("rules") if rule["id"] == "K-305"]
+    path = tmp_path / "stricter.json"
+    path.write_text(json.dumps({"rules": [rule | {"severity": "error"}]}))
 
-    installed, changed = run("rules", "try", "K-305"), run("rules", "try", "K-305", "--definitions", tmp_path, "--fund", FUND)
+    installed, changed = run("rules", "try", "K-305"), run("rules", "try", "K-305", "--rules", path, "--fund", FUND)
 
     assert installed["total"]["judged"] == changed["total"]["judged"] > 0
     assert installed["total"]["places"] == installed["total"]["places_then"] == changed["total"]["places"] > 0
     assert (installed["trial"]["would_refuse"], len(changed["trial"]["would_refuse"])) == ([], changed["total"]["returns"])
     assert run("events", "verify") == before
+    for name in ("schemas", "expectations"):
+        shutil.copytree(SOURCE_TREE / name, tmp_path / "draft" / name)
+    (tmp_path / "draft" / "schemas" / "rules" / "contract.json").unlink()
+    assert run("rules", "try", "K-305", "--definitions", tmp_path / "draft", code=2)["error"] == "UsageError", "the rule is not in that folder"
 
 
 def test_rules_are_listed_and_explained_as_before(workspace: tuple[Path, Path]) -> None:
