@@ -148,7 +148,7 @@ def _decide_accept(services: Services, state: Submission, key: RevisionKey, deli
         replaces=replaces.number if replaces else None,
         changes=difference.count(rows),
         difference=sealed,
-        reason=reason,
+        reason=reason if replaces is not None or altered else None,
     )
 
 

@@ -172,6 +172,11 @@ class TestReason:
         received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected()), KEY, reason="other")
         assert (found(published, received.key).state, found(published, received.key).correction_reason) == ("accepted", "other")
 
+    def test_a_first_return_corrects_nothing_whatever_its_cover_says(self, tmp_path: Path) -> None:
+        world = registered()
+        received, _ = submissions.submit(world.services(), write_return(tmp_path, corrected(correction_reason="left_out")), KEY)
+        assert (found(world, received.key).state, found(world, received.key).correction_reason) == ("accepted", None)
+
     def test_a_cover_without_the_column_gives_no_reason(self, published: World, tmp_path: Path) -> None:
         published.reader = CoverReader()
         received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected(correction_reason="other")), KEY)
