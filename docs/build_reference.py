@@ -66,6 +66,7 @@ def _states() -> Iterator[str]:
         yield "```\n"
     for title, reasons in (
         ("Reasons for withdrawing a return", submission.WITHDRAWAL_REASONS),
+        ("Why a return that passed waits", submission.HOLD_REASONS),
         ("Reasons for sending a candidate back", release.RETURN_REASONS),
         ("Reasons for withdrawing a release", release.RETRACTION_REASONS),
     ):

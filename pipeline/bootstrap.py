@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pipeline
-from pipeline.adapters.definitions import find_definitions, load_definitions
+from pipeline.adapters.definitions import find_definitions, load_definitions, with_rules
 from pipeline.adapters.event_log import migrate_log, open_log
 from pipeline.adapters.object_store import open_store
 from pipeline.adapters.pseudonyms import KeyedPseudonymiser, make_key, read_key
@@ -55,10 +55,11 @@ def clock_of(settings: Settings) -> Clock:
 
 
 @contextmanager
-def open_services(environment: Mapping[str, str], actor: str | None = None) -> Iterator[Services]:
+def open_services(environment: Mapping[str, str], actor: str | None = None, rules: Path | None = None) -> Iterator[Services]:
     """Open everything that the verbs need, and close it again.
 
-    `actor` is who acts; without it OUTCOMES_ACTOR or the name of the operating system's user.
+    `actor` is who acts; without it OUTCOMES_ACTOR or the name of the operating system's user. `rules` is a catalogue file whose rules are tried
+    in place of those installed.
     Raises: ConfigurationError when a setting is unusable or the workspace was not initialised.
     """
     from pipeline.adapters.expectation_checks import ExpectationChecker
@@ -69,7 +70,7 @@ def open_services(environment: Mapping[str, str], actor: str | None = None) -> I
     from pipeline.application.services import Services
 
     settings = Settings.parse(environment)
-    definitions = definitions_of(settings)
+    definitions = with_rules(definitions_of(settings), rules) if rules is not None else definitions_of(settings)
     with open_log(settings.log_url) as log:
         yield Services(
             log=log,

@@ -11,6 +11,7 @@ broken, or that the record no longer agrees with itself. A message says what, wh
     │   ├── StaleStreamError        the stream has moved on since it was read
     │   └── ObjectConflictError     other bytes stand under that name
     ├── NotAllowedError          6  the state of the thing, or who you are, forbids it
+    │   └── HeldError               a return that passed waits for what a person has to say
     ├── IntegrityError           7  the log, a release or a stored object is not what was recorded
     ├── UnavailableError         8  a store or the log cannot be reached, or is full
     └── RuleError                9  a schema, suite, rule or table definition of ours is broken
@@ -59,6 +60,14 @@ class NotAllowedError(OpenOutcomesError):
     """The state of the thing, or who is asking, forbids it."""
 
     exit_code = 6
+
+
+class HeldError(NotAllowedError):
+    """A return that passed waits for what a person has to say: a coded reason, or an explanation. `why` is the code of what it waits for."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class IntegrityError(OpenOutcomesError):

@@ -23,13 +23,15 @@ DECIDED = frozenset({"accepted", "rejected", "withdrawn"})
 class Delivery:
     """One file of the inbox: whose it is by its place and name, the hash of its bytes, and how far it has come.
 
-    `state` is `new` when the log has not got these bytes for that submission, otherwise the revision's state.
+    `state` is `new` when the log has not got these bytes for that submission, otherwise the revision's state; `standing` says the same in words.
     """
 
     key: SubmissionKey
     content: str
     path: Path
     state: str
+    standing: str
+    waits_for_person: bool = False
 
     @property
     def id(self) -> str:
@@ -50,6 +52,12 @@ class RevisionRow:
     late_rows: int | None
     findings: Mapping[str, int]
     is_in_force: bool
+    standing: str
+    is_quarantined: bool
+    held: str | None
+    unanswered: Sequence[str]
+    explained: Sequence[str]
+    correction_reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +89,22 @@ def deliveries(log: EventLog, inbox: Path) -> Sequence[Delivery]:
             continue
         key = intake.identify(relative, content)
         revision = known[key].with_content(content) if key in known else None
-        found.append(Delivery(key=key, content=content, path=path, state=revision.state if revision else "new"))
+        found.append(
+            Delivery(
+                key=key,
+                content=content,
+                path=path,
+                state=revision.state if revision else "new",
+                standing=revision.standing if revision else "new",
+                waits_for_person=revision is not None and revision.waits_for_person,
+            )
+        )
     return sorted(found, key=lambda delivery: delivery.id)
 
 
 def waiting(log: EventLog, inbox: Path) -> Sequence[Delivery]:
-    """Return the files of the inbox that nothing was decided about yet, each content once."""
-    found = {delivery.id: delivery for delivery in deliveries(log, inbox) if delivery.state not in DECIDED}
+    """Return the files of the inbox that nothing was decided about yet, each content once; what waits for a person does not wait for a worker."""
+    found = {delivery.id: delivery for delivery in deliveries(log, inbox) if delivery.state not in DECIDED and not delivery.waits_for_person}
     return [found[name] for name in sorted(found)]
 
 
@@ -179,6 +196,12 @@ def _revision_rows(found: Submission) -> Sequence[RevisionRow]:
             late_rows=item.rows.late if item.rows else None,
             findings=item.findings,
             is_in_force=in_force is not None and in_force.number == item.number,
+            standing=item.standing,
+            is_quarantined=item.is_quarantined,
+            held=item.held,
+            unanswered=item.unanswered,
+            explained=sorted(item.explanations),
+            correction_reason=item.correction_reason,
         )
         for item in found.revisions
     ]

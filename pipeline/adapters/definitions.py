@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -57,6 +58,16 @@ def load_definitions(folder: Path) -> Definitions:
             "disclosure": hashlib.sha256(rfc8785.dumps(disclosure)).hexdigest(),
         },
     )
+
+
+def with_rules(definitions: Definitions, path: Path) -> Definitions:
+    """Return definitions in which the rules of one more catalogue file take the place of those of the same id, or join them; for trying them out.
+
+    Raises: RuleError when the file is not what it should be.
+    """
+    with _written_right(path):
+        found = [_read_rule(entry) for entry in _read_json(path)["rules"]]
+    return replace(definitions, rules=dict(sorted({**definitions.rules, **{rule.id: rule for rule in found}}.items())))
 
 
 @contextmanager
@@ -160,6 +171,7 @@ def _read_rule(entry: Mapping[str, Any]) -> Rule:
         fix=entry["fix"],
         why=entry.get("why", ""),
         quarantine=entry.get("quarantine", False),
+        must_explain=entry.get("must_explain", False),
     )
 
 

@@ -28,6 +28,7 @@ class ImportSummary:
     returns_new: int
     returns_known: int
     returns_rejected: Sequence[str]
+    returns_held: Sequence[str]
     kinds: Mapping[str, Tally]
     rules: Mapping[str, int]
     refused_or_queried: Sequence[Mapping[str, object]]
@@ -42,28 +43,34 @@ class Imported:
     account: bytes
 
 
-def import_indigo(services: Services, export: IndigoExport, fund_id: str, progress: Progress) -> Imported:
+def import_indigo(services: Services, export: IndigoExport, fund_id: str, progress: Progress, reason: str | None = None) -> Imported:
     """Import one fund of an INDIGO export; importing it again appends nothing.
 
+    Args: reason, the coded reason for altering what is published; without it such returns are held, and the others go on.
     Nothing is imported when the export lacks files or columns, or the register would not load.
     """
     converted = indigo.convert(export, fund_id, services.definitions)
     loaded = load_tables(services, converted.register) if converted.register else None
-    new, known, rejected = 0, 0, []
+    new, known = 0, 0
+    rejected: list[str] = []
+    held: list[str] = []
     if loaded is not None and loaded.is_loaded:
         with progress("Returns", len(converted.returns)) as advance, tempfile.TemporaryDirectory() as folder:
             for key, tables in sorted(converted.returns.items()):
                 delivery = Path(folder) / "return.zip"
                 delivery.write_bytes(write_zip(tables, key.project_id, key.quarter, services.definitions))
-                received, judged = submissions.submit(services, delivery, key)
+                received, judged = submissions.submit(services, delivery, key, reason=reason)
                 new, known = new + received.is_new, known + (not received.is_new)
                 rejected += [] if judged.report.passed else [str(received.key)]
+                held += [str(received.key)] if submissions.load(services, key).revision(received.key.revision).held else []
                 advance(1)
-    summary = _summarise(fund_id, converted.accounting, loaded, (new, known, rejected))
+    summary = _summarise(fund_id, converted.accounting, loaded, (new, known, rejected, held))
     return Imported(summary=summary, lines=_describe(services, summary), account=_account(converted.accounting))
 
 
-def _summarise(fund_id: str, accounting: Accounting, loaded: RegisterLoad | None, returns: tuple[int, int, Sequence[str]]) -> ImportSummary:
+def _summarise(
+    fund_id: str, accounting: Accounting, loaded: RegisterLoad | None, returns: tuple[int, int, Sequence[str], Sequence[str]]
+) -> ImportSummary:
     rules: dict[str, int] = {}
     for by_rule in accounting.rules.values():
         for rule, tally in by_rule.items():
@@ -75,6 +82,7 @@ def _summarise(fund_id: str, accounting: Accounting, loaded: RegisterLoad | None
         returns_new=returns[0],
         returns_known=returns[1],
         returns_rejected=returns[2],
+        returns_held=returns[3],
         kinds={str(kind): tally for kind, tally in accounting.kinds.items()},
         rules=dict(sorted(rules.items())),
         refused_or_queried=[
@@ -100,6 +108,8 @@ def _describe(services: Services, summary: ImportSummary) -> Sequence[str]:
         named = "; ".join(f"{rule.id} {rule.title}" for rule in rules if rule.severity != "note")
         lines.append(f"  {row['table']} row {row['row']} ({row['project_id']}): {row['disposition']} by {named}")
     lines.append(f"Returns: {summary.returns_new} taken in, {summary.returns_known} already received, {len(summary.returns_rejected)} rejected.")
+    if summary.returns_held:
+        lines.append(f"{len(summary.returns_held)} alter published quarters and wait for a reason: {', '.join(summary.returns_held)}")
     return lines
 
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from pipeline.application import corrections
+from pipeline.application.facts import TYPED_TABLES, DeliveredFacts, make_facts, pseudonyms_of, read_facts, seal_facts, type_tables
 from pipeline.application.register import fund_record
 from pipeline.application.services import Services, decide, read_ledger, seal, seal_file, unseal, unseal_path
 from pipeline.domain import submission
 from pipeline.domain.events import DomainEvent, FactFile, Recorded
-from pipeline.domain.findings import Finding, is_blocking
-from pipeline.domain.ledger import FACT_TABLES, Ledger
+from pipeline.domain.findings import Finding, Severity, is_blocking
+from pipeline.domain.ledger import Ledger
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
-from pipeline.errors import NotAllowedError, RuleError, UnavailableError
-from pipeline.ports import ReadReturn
-from pipeline.stages import acceptance, contract, frames, intake, validation
-
-TYPED_TABLES: tuple[str, ...] = ("participants", "outcomes", "payments")
+from pipeline.errors import HeldError, NotAllowedError, RuleError
+from pipeline.stages import contract, difference, intake, validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +64,14 @@ def receive(services: Services, delivery: Path, key: SubmissionKey | None = None
 def validate(services: Services, key: RevisionKey) -> Judged:
     """Judge a revision: file and structure first, then content and contract; seal the report.
 
-    An accepted or withdrawn revision keeps its report. A rejected one is judged again, by what has been accepted since.
+    An accepted or withdrawn revision keeps its report. A rejected one is judged again, by what has been accepted since. One that was quarantined
+    is never read again.
     """
-    state = _load(services, key.submission)
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
-    if revision.state in ("accepted", "withdrawn"):
+    if revision.state in ("accepted", "withdrawn") or revision.is_quarantined:
         return Judged(key=key, report=read_report(services, revision))
-    report = _judge(services, key, revision)
+    report = judge(services, key, revision, read_ledger(services))
     sealed = seal(services.restricted, report.to_bytes())
     decide(
         services,
@@ -86,18 +84,23 @@ def validate(services: Services, key: RevisionKey) -> Judged:
             report=sealed,
             findings=report.counts,
             rules=services.definitions.digests["rules"],
+            queries=sorted({finding.rule for finding in report.findings if finding.severity is Severity.QUERY}),
+            quarantined=any(services.definitions.rule(rule).quarantine for rule in report.counts),
         ),
     )
     return Judged(key=key, report=report)
 
 
-def accept(services: Services, key: RevisionKey) -> Submission:
+def accept(services: Services, key: RevisionKey, reason: str | None = None) -> Submission:
     """Turn the rows of a revision that passed into facts. Identifiers become pseudonyms before anything is stored.
 
-    Raises: NotAllowedError when the revision was not validated, did not pass, or was rejected or withdrawn; UnavailableError when the delivery cannot
-    be read now, although it could be when it was validated.
+    Args: reason, why it corrects what is published, a code of `correction_reason`; without it the one on the cover.
+    Raises: NotAllowedError when the revision was not validated, did not pass, or was rejected or withdrawn; HeldError when it alters a published
+    quarter and nobody says why, or has a query that must be explained; UnavailableError when the delivery cannot be read now, although it could be
+    when it was validated.
     """
-    state = _load(services, key.submission)
+    corrections.check_reason(services, reason)
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
     if revision.state == "accepted":
         return state
@@ -105,24 +108,48 @@ def accept(services: Services, key: RevisionKey) -> Submission:
         raise NotAllowedError(f"Revision {key} is {revision.state} and cannot be accepted.")
     if revision.state != "validated" or not revision.passed:
         raise NotAllowedError(f"Revision {key} has not passed validation and cannot be accepted. `outcomes submission report {key}` says why.")
-    read = services.reader.read(unseal_path(services.restricted, revision.content))
-    if is_blocking(read.findings):
-        rules = ", ".join(sorted({finding.rule for finding in read.findings}))
-        raise UnavailableError(f"Revision {key} was read when it was validated, and cannot be read now ({rules}). Nothing was accepted; try again.")
-    typed = _typed(services, read)
-    facts = acceptance.to_facts(key.submission, services.definitions, typed, _pseudonyms(services, key.submission))
-    rows = acceptance.count_rows(read.tables, facts)
-    filled = {name: table for name, table in facts.items() if table.num_rows}
-    files = list(frames.at_once(lambda name: _seal_facts(services, name, filled[name]), filled).values())
+    _check_explained(services, key, revision)
+    delivered = make_facts(services, key, revision)
 
     def decision(state: Submission) -> Sequence[DomainEvent]:
-        before = state.in_force
-        replaces = before if before is not None and before.number < key.revision else None
-        changes = acceptance.compare(read_facts(services, replaces.facts if replaces else ()), facts)
-        return submission.decide_accept(state, key.revision, facts=files, rows=rows, replaces=replaces.number if replaces else None, changes=changes)
+        return _decide_accept(services, state, key, delivered, reason or delivered.reason)
 
-    state, _ = decide(services, key.submission.stream, lambda events: submission.fold(key.submission, events), decision)
-    return state
+    return _decide_simple(services, key, decision)
+
+
+def _check_explained(services: Services, key: RevisionKey, revision: Revision) -> None:
+    """Raise HeldError while a query that must be explained is not."""
+    asked = [rule for rule in revision.unanswered if services.definitions.rule(rule).must_explain]
+    if asked:
+        raise HeldError(
+            f"Revision {key} has queries that must be explained first ({', '.join(asked)}): `outcomes submission answer {key} RULE --because ...`.",
+            why="queries_unanswered",
+        )
+
+
+def _decide_accept(services: Services, state: Submission, key: RevisionKey, delivered: DeliveredFacts, reason: str | None) -> Sequence[DomainEvent]:
+    """Compare with what is in force, seal, and decide. Nothing is sealed for a revision that has to wait: no event would name it."""
+    if state.revision(key.revision).state == "accepted":
+        return ()
+    replaces = corrections.replaced_by(state, key.revision)
+    rows = corrections.compare_with(services, replaces, delivered.facts)
+    altered = corrections.find_altered(services, state, key.revision, delivered.facts, rows)
+    if altered and reason is None:
+        raise HeldError(
+            f"Revision {key} alters a quarter that is published in {', '.join(altered)}. Say why: `outcomes submission accept {key} --reason CODE`.",
+            why="reason_needed",
+        )
+    sealed = seal(services.restricted, difference.write(rows)) if replaces is not None else None
+    return submission.decide_accept(
+        state,
+        key.revision,
+        facts=seal_facts(services, delivered.facts),
+        rows=delivered.rows,
+        replaces=replaces.number if replaces else None,
+        changes=difference.count(rows),
+        difference=sealed,
+        reason=reason if replaces is not None or altered else None,
+    )
 
 
 def reject(services: Services, key: RevisionKey) -> Submission:
@@ -135,21 +162,61 @@ def withdraw(services: Services, key: RevisionKey, reason: str) -> Submission:
     return _decide_simple(services, key, lambda state: submission.decide_withdraw(state, key.revision, reason))
 
 
-def conclude(services: Services, key: RevisionKey) -> Submission:
-    """Accept a validated revision when it passed, reject it when it did not; what was decided already, by a person perhaps, stays."""
-    state = _load(services, key.submission)
+def conclude(services: Services, key: RevisionKey, reason: str | None = None) -> Submission:
+    """Accept a validated revision when it passed, reject it when it did not; what was decided already, by a person perhaps, stays.
+
+    Args: reason, the coded reason of a correction, for one that needs it.
+    One that needs a reason or an explanation which nobody has given yet is held: it waits for a person, and nothing fails.
+    """
+    state = load(services, key.submission)
     revision = state.revision(key.revision)
     if revision.state not in ("received", "validated"):
         return state
-    return reject(services, key) if revision.passed is False else accept(services, key)
+    if revision.passed is False:
+        return reject(services, key)
+    try:
+        return accept(services, key, reason)
+    except HeldError as error:
+        why = error.why
+        return _decide_simple(services, key, lambda state: submission.decide_hold(state, key.revision, why))
 
 
-def submit(services: Services, delivery: Path, key: SubmissionKey | None = None, name: PurePath | None = None) -> tuple[Received, Judged]:
+def submit(
+    services: Services, delivery: Path, key: SubmissionKey | None = None, name: PurePath | None = None, reason: str | None = None
+) -> tuple[Received, Judged]:
     """Receive, validate and conclude one delivery in a row."""
+    corrections.check_reason(services, reason)
     received = receive(services, delivery, key, name)
     judged = validate(services, received.key)
-    conclude(services, received.key)
+    conclude(services, received.key, reason)
     return received, judged
+
+
+def load(services: Services, key: SubmissionKey) -> Submission:
+    """Return a submission as its stream has it; without revisions when nothing was delivered."""
+    return submission.fold(key, services.log.read_stream(key.stream))
+
+
+def judge(services: Services, key: RevisionKey, revision: Revision, known: Ledger) -> validation.Report:
+    """Return the report on a revision, judged against what a ledger knows; nothing is recorded."""
+    context = _contract_context(services, key.submission, revision, known)
+    read = services.reader.read(unseal_path(services.restricted, revision.content))
+    findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
+    if not is_blocking(findings):
+        findings += services.structure.check(read.tables)
+    if not is_blocking(findings):
+        typed = type_tables(services, read)
+        for name in TYPED_TABLES:
+            if typed[name].num_rows:
+                findings += services.content.check(f"submission_{name}", typed[name], typed[name]["row"].to_pylist())
+        findings += contract.check(context, services.definitions, typed, pseudonyms_of(services, key.submission))
+    return validation.make_report(
+        key=key,
+        content=revision.content,
+        definitions=services.definitions,
+        tables=read.tables,
+        findings=findings,
+    )
 
 
 def read_report(services: Services, revision: Revision) -> validation.Report:
@@ -157,20 +224,6 @@ def read_report(services: Services, revision: Revision) -> validation.Report:
     if revision.report is None:
         raise NotAllowedError(f"Revision {revision.number} has not been validated yet. `outcomes submission validate` does that.")
     return validation.Report.from_bytes(unseal(services.restricted, revision.report))
-
-
-def read_facts(services: Services, files: Sequence[FactFile]) -> Mapping[str, pa.Table]:
-    """Return facts by table from their sealed files; every fact table is there, empty when it has no file."""
-    found: dict[str, list[pa.Table]] = {name: [] for name in FACT_TABLES}
-    for file in files:
-        path = unseal_path(services.restricted, file.sha256)
-        found[file.table].append(pq.read_table(path, page_checksum_verification=True))
-    schemas = {name: frames.arrow_schema(services.definitions.table("facts", name)) for name in FACT_TABLES}
-    return {name: pa.concat_tables([schemas[name].empty_table(), *tables]) for name, tables in found.items()}
-
-
-def _load(services: Services, key: SubmissionKey) -> Submission:
-    return submission.fold(key, services.log.read_stream(key.stream))
 
 
 def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Submission], Sequence[DomainEvent]]) -> Submission:
@@ -181,47 +234,7 @@ def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Sub
     return state
 
 
-def _judge(services: Services, key: RevisionKey, revision: Revision) -> validation.Report:
-    context = _contract_context(services, key.submission, revision)
-    read = services.reader.read(unseal_path(services.restricted, revision.content))
-    findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
-    if not is_blocking(findings):
-        findings += services.structure.check(read.tables)
-    if not is_blocking(findings):
-        typed = _typed(services, read)
-        for name in TYPED_TABLES:
-            if typed[name].num_rows:
-                findings += services.content.check(f"submission_{name}", typed[name], typed[name]["row"].to_pylist())
-        findings += contract.check(context, services.definitions, typed, _pseudonyms(services, key.submission))
-    return validation.make_report(
-        key=key,
-        content=revision.content,
-        definitions=services.definitions,
-        tables=read.tables,
-        findings=findings,
-    )
-
-
-def _typed(services: Services, read: ReadReturn) -> Mapping[str, pa.Table]:
-    def type_table(name: str) -> pa.Table:
-        schema = services.definitions.table("submission", name)
-        return acceptance.type_cells(schema, read.tables[name].cells) if name in read.tables else acceptance.no_rows(schema)
-
-    return frames.at_once(type_table, TYPED_TABLES)
-
-
-def _pseudonyms(services: Services, key: SubmissionKey) -> Callable[[str, pa.Array], pa.Array]:
-    return lambda kind, references: services.pseudonymiser.pseudonyms(key.project_id, kind, references)
-
-
-def _seal_facts(services: Services, name: str, table: pa.Table) -> FactFile:
-    schema = services.definitions.table("facts", name)
-    content = acceptance.write_facts(table, schema)
-    return FactFile(table=name, sha256=seal(services.restricted, content), rows=table.num_rows, size_bytes=len(content), number=schema.version)
-
-
-def _contract_context(services: Services, key: SubmissionKey, revision: Revision) -> contract.ContractContext:
-    ledger = read_ledger(services)
+def _contract_context(services: Services, key: SubmissionKey, revision: Revision, ledger: Ledger) -> contract.ContractContext:
     project = ledger.projects.get(key.project_id)
     fund_id = ledger.fund_of.get(key.project_id)
     others = read_facts(services, _other_files(ledger, key))

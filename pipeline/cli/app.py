@@ -1,4 +1,4 @@
-"""The root command and what belongs to no group: init, sample, verify, rules."""
+"""The root command and what belongs to no group: init, sample, verify."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import events, imports, register, release, submission
+from pipeline.cli import events, fate, imports, register, release, rules
 from pipeline.cli.output import Printer, exit_codes
 from pipeline.errors import UsageError
 
@@ -23,10 +23,11 @@ app = typer.Typer(
     "7 record and files disagree · 8 store or log unavailable · 9 a rule of ours is broken",
 )
 app.add_typer(register.app, name="register")
-app.add_typer(submission.app, name="submission")
+app.add_typer(fate.app, name="submission")
 app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
+app.add_typer(rules.app, name="rules")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -134,31 +135,6 @@ def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> b
         lines.append(f"{again.version} built again: " + ("same bytes." if not again.differing else f"differs in {', '.join(again.differing)}."))
     printer.result(proof, *lines)
     return proof.is_whole
-
-
-@app.command()
-def rules(
-    rule: Annotated[str | None, typer.Argument(help="Id of one rule.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the validation rules, or explain one.
-
-    Examples: outcomes rules · outcomes rules K-310
-    """
-    from pipeline import bootstrap
-    from pipeline.settings import Settings
-
-    printer = Printer(as_json=as_json)
-    with exit_codes(printer):
-        definitions = bootstrap.definitions_of(Settings.parse(os.environ))
-        if rule is not None:
-            if rule not in definitions.rules:
-                raise UsageError("There is no such rule. `outcomes rules` lists them.")
-            found = definitions.rules[rule]
-            printer.result(found, f"{found.id} ({found.severity}): {found.title}", found.message, f"What to do: {found.fix}")
-            return
-        rows = [(item.id, item.severity, item.stage, item.title) for item in definitions.rules.values()]
-        printer.table(list(definitions.rules.values()), "Rules", ("Rule", "Severity", "Stage", "Title"), rows, "There are no rules.")
 
 
 @app.command()

@@ -26,6 +26,7 @@ def indigo(
     folder: Annotated[Path, typer.Argument(help="Folder with the CSV files of an INDIGO export.")],
     fund: Annotated[str, typer.Option(help="The fund whose projects are imported, like INDIGO-FUND-0012.")],
     report: Annotated[Path | None, typer.Option(help="Write the full account, one line per row of the export, to this CSV file.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Why it alters what is published; a code of correction_reason.")] = None,
     actor: Actor = None,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def indigo(
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
         export = bootstrap.read_indigo_export(folder)
-        done = importing.import_indigo(services, export, fund, printer.progress)
+        done = importing.import_indigo(services, export, fund, printer.progress, reason)
         if report is not None:
             report.write_bytes(done.account)
         printer.result(done.summary, *done.lines)

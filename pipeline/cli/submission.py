@@ -13,8 +13,9 @@ from pipeline.cli.output import DATA_HAS_ERRORS, Printer, exit_codes
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from pipeline.application.services import Services
     from pipeline.application.submissions import Judged, Received
-    from pipeline.domain.submission import SubmissionKey
+    from pipeline.domain.submission import Revision, SubmissionKey
 
 app = typer.Typer(no_args_is_help=True, help="Returns: receive, validate, accept or reject, withdraw; list and explain.")
 
@@ -23,6 +24,7 @@ Actor = Annotated[str | None, typer.Option("--as", help="Who acts; otherwise OUT
 FileArgument = Annotated[Path, typer.Argument(help="The return: .xlsx, .csv, or .zip of CSV files.")]
 RevisionArgument = Annotated[str, typer.Argument(metavar="PROJECT/QUARTER/REVISION", help="A delivery, as `list` names it.")]
 Project = Annotated[str | None, typer.Option(help="Project, when the file's name or folder does not say it.")]
+Reason = Annotated[str | None, typer.Option(metavar="CODE", help="Why it corrects what is published; a code of correction_reason.")]
 QuarterOption = Annotated[str | None, typer.Option("--quarter", help="Quarter, like 2024-Q1.")]
 
 
@@ -31,10 +33,11 @@ def submit(
     files: Annotated[list[Path], typer.Argument(help="Returns; named PROJECT_QUARTER.xlsx or lying in PROJECT/QUARTER/.")],
     project: Project = None,
     quarter: QuarterOption = None,
+    reason: Reason = None,
     actor: Actor = None,
     as_json: Json = False,
 ) -> None:
-    """Receive, validate and accept (or reject) returns in a row.
+    """Receive, validate and accept (or reject) returns in a row. One that alters a published quarter waits until it has a reason.
 
     Exit code 1 when any was rejected. The same bytes again are "already received".
 
@@ -51,9 +54,10 @@ def submit(
         failed = False
         with printer.progress("Returns", len(files)) as advance:
             for file in files:
-                received, judged = submissions.submit(services, _existing(file), key)
+                received, judged = submissions.submit(services, _existing(file), key, reason=reason)
                 documents.append(_document(received, judged))
                 lines += _lines(received, judged)
+                lines += _held_lines(services, received)
                 failed = failed or not judged.report.passed
                 advance(1)
         printer.result(documents, *lines)
@@ -107,15 +111,20 @@ def report(revision: RevisionArgument, as_json: Json = False) -> None:
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ) as services:
         key = RevisionKey.parse(revision)
-        found = submissions.read_report(services, queries.revision(services.log, key))
-        _print_report(printer, submissions.Judged(key=key, report=found))
+        judged = queries.revision(services.log, key)
+        _print_report(printer, submissions.Judged(key=key, report=submissions.read_report(services, judged)), judged)
 
 
 @app.command()
-def accept(revision: RevisionArgument, actor: Actor = None, as_json: Json = False) -> None:
-    """Turn the rows of a return that passed into facts.
+def accept(
+    revision: RevisionArgument,
+    reason: Reason = None,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Turn the rows of a return that passed into facts. One that alters a published quarter needs a reason, here or on its cover.
 
-    Example: outcomes submission accept SYN-01/2021-Q2/1
+    Examples: outcomes submission accept SYN-01/2021-Q2/1 · outcomes submission accept SYN-01/2021-Q2/2 --reason left_out
     """
     from pipeline import bootstrap
     from pipeline.application import submissions
@@ -124,9 +133,9 @@ def accept(revision: RevisionArgument, actor: Actor = None, as_json: Json = Fals
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
         key = RevisionKey.parse(revision)
-        accepted = submissions.accept(services, key).revision(key.revision)
+        accepted = submissions.accept(services, key, reason).revision(key.revision)
         rows = accepted.rows.accepted if accepted.rows else 0
-        printer.result(accepted, f"{key}: {accepted.state}, {rows} rows in force.")
+        printer.result(accepted, f"{key}: {accepted.standing}, {rows} rows in force.")
 
 
 @app.command()
@@ -186,7 +195,7 @@ def list_(
         rows = [
             (
                 row.key,
-                row.state + (" (in force)" if row.is_in_force else ""),
+                row.standing + (" (in force)" if row.is_in_force else ""),
                 f"{row.received_at:%Y-%m-%d %H:%M}",
                 row.rows,
                 sum(row.findings.values()),
@@ -207,7 +216,7 @@ def inbox(as_json: Json = False) -> None:
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ) as services:
         found = queries.deliveries(services.log, bootstrap.inbox_of(os.environ))
-        printer.table(found, "Inbox", ("Delivery", "State"), [(item.id, item.state) for item in found], "The inbox is empty.")
+        printer.table(found, "Inbox", ("Delivery", "State"), [(item.id, item.standing) for item in found], "The inbox is empty.")
 
 
 def _key(project: str | None, quarter: str | None) -> SubmissionKey | None:
@@ -245,7 +254,21 @@ def _lines(received: Received, judged: Judged) -> Sequence[str]:
     return describe(judged.report)
 
 
-def _print_report(printer: Printer, judged: Judged) -> None:
+def _held_lines(services: Services, received: Received) -> Sequence[str]:
+    from pipeline import queries
+
+    revision = queries.revision(services.log, received.key)
+    return [f"{received.key}: {revision.standing}. `outcomes submission changes {received.key}` shows what it changes."] if revision.held else []
+
+
+def _print_report(printer: Printer, judged: Judged, revision: Revision | None = None) -> None:
     from pipeline.stages.validation import describe
 
-    printer.result(judged.report.to_document(), *describe(judged.report))
+    document, lines = judged.report.to_document(), list(describe(judged.report))
+    if revision is not None:
+        document |= {"standing": revision.standing, "explained": sorted(revision.explanations), "unanswered": list(revision.unanswered)}
+        lines += ["", f"Now: {revision.standing}."]
+        lines += ["  It is set apart, and nobody reads it again. Send a corrected file; it is a new revision."] if revision.is_quarantined else []
+        lines += [f"  {rule}: explained." for rule in sorted(revision.explanations)]
+        lines += [f"  {rule}: not explained yet; `outcomes submission answer {judged.key} {rule} --because ...`." for rule in revision.unanswered]
+    printer.result(document, *lines)

@@ -77,15 +77,21 @@ class SubmissionReceived(DomainEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionValidated(DomainEvent):
-    """A revision was judged. `findings` counts findings by rule; the report itself is sealed under `report`."""
+    """A revision was judged. `findings` counts findings by rule; the report itself is sealed under `report`.
+
+    `queries` names the rules whose findings ask for an explanation. `quarantined`: the bytes hold what must not travel, and are not read again.
+    """
 
     name: ClassVar[str] = "submission.validated"
+    number: ClassVar[int] = 2
     revision: int
     content: str
     passed: bool
     report: str
     findings: Mapping[str, int]
     rules: str
+    queries: Sequence[str] = ()
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +126,13 @@ class RowChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionAccepted(DomainEvent):
-    """A revision's rows became facts."""
+    """A revision's rows became facts.
+
+    `difference` is the hash of the sealed difference, row by row, from the revision that it replaces; `reason` is the coded reason of the correction.
+    """
 
     name: ClassVar[str] = "submission.accepted"
+    number: ClassVar[int] = 2
     revision: int
     content: str
     report: str
@@ -130,6 +140,28 @@ class SubmissionAccepted(DomainEvent):
     rows: RowCounts
     replaces: int | None
     changes: RowChanges
+    difference: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionHeld(DomainEvent):
+    """A revision that passed waits for a person. `why` is a code: what has to be given before it can be accepted."""
+
+    name: ClassVar[str] = "submission.held"
+    revision: int
+    content: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionExplained(DomainEvent):
+    """A query of a revision's report was answered. The words are sealed under `explanation`; a later answer takes the place of an earlier one."""
+
+    name: ClassVar[str] = "submission.explained"
+    revision: int
+    rule: str
+    explanation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +282,8 @@ EVENT_TYPES: tuple[type[DomainEvent], ...] = (
     SubmissionReceived,
     SubmissionValidated,
     SubmissionAccepted,
+    SubmissionHeld,
+    SubmissionExplained,
     SubmissionRejected,
     SubmissionWithdrawn,
     ReleaseDrafted,
@@ -263,7 +297,10 @@ EVENT_TYPES: tuple[type[DomainEvent], ...] = (
 TYPE_BY_NAME: Mapping[str, type[DomainEvent]] = {kind.name: kind for kind in EVENT_TYPES}
 
 Payload = Mapping[str, Any]
-UPCASTERS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
+UPCASTERS: dict[tuple[str, int], Callable[[Payload], Payload]] = {
+    ("submission.validated", 1): lambda payload: {**payload, "queries": [], "quarantined": False},
+    ("submission.accepted", 1): lambda payload: {**payload, "difference": None, "reason": None},
+}
 """From (name, old number) to a function that turns the old payload into the next number's."""
 
 

@@ -43,6 +43,7 @@ class Finding:
 class Rule:
     """One numbered rule of the catalogue. `message` has `{placeholders}`; `why` says why it matters, `fix` what to do.
 
+    A query of a rule with `must_explain` has to be explained before the return is accepted; another is accepted and flagged until it is.
     A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart.
     """
 
@@ -54,6 +55,7 @@ class Rule:
     fix: str
     why: str = ""
     quarantine: bool = False
+    must_explain: bool = False
 
     def found(self, table: str = "", row: int = 0, column: str = "", **values: str) -> Finding:
         """Return a finding of this rule at a place."""

@@ -19,13 +19,15 @@ from pipeline.domain.events import (
     RowChanges,
     RowCounts,
     SubmissionAccepted,
+    SubmissionExplained,
+    SubmissionHeld,
     SubmissionReceived,
     SubmissionRejected,
     SubmissionState,
     SubmissionValidated,
     SubmissionWithdrawn,
 )
-from pipeline.errors import NotAllowedError, NotFoundError, UsageError
+from pipeline.errors import NotAllowedError, NotFoundError, RuleError, UsageError
 
 UNIDENTIFIED = "unidentified"
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -41,6 +43,8 @@ TRANSITIONS: Mapping[SubmissionState, frozenset[SubmissionState]] = {
     "withdrawn": frozenset(),
 }
 WITHDRAWAL_REASONS: tuple[str, ...] = ("sent_in_error", "wrong_project", "wrong_quarter", "found_wrong_after_acceptance", "requested_by_payer")
+HOLD_REASONS: tuple[str, ...] = ("reason_needed", "queries_unanswered")
+"""Why a revision that passed waits: it alters a published quarter and says no reason; its report asks what nobody has explained."""
 WithdrawalReason = Literal["sent_in_error", "wrong_project", "wrong_quarter", "found_wrong_after_acceptance", "requested_by_payer"]
 
 
@@ -91,7 +95,10 @@ class RevisionKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One delivery and what became of it."""
+    """One delivery and what became of it.
+
+    `queries` are the rules whose findings ask for an explanation, `explanations` the hashes of those given; `held` says what it waits for.
+    """
 
     number: int
     content: str
@@ -106,7 +113,35 @@ class Revision:
     facts: Sequence[FactFile] = ()
     rows: RowCounts | None = None
     changes: RowChanges | None = None
+    replaces: int | None = None
+    difference: str | None = None
+    correction_reason: str | None = None
+    queries: tuple[str, ...] = ()
+    explanations: Mapping[str, str] = field(default_factory=dict)
+    is_quarantined: bool = False
+    held: str | None = None
     withdrawal_reason: str | None = None
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """The rules whose queries nobody has explained."""
+        return tuple(rule for rule in self.queries if rule not in self.explanations)
+
+    @property
+    def waits_for_person(self) -> bool:
+        """Whether nothing more can be done with it until somebody gives a reason or an explanation."""
+        return self.held == "reason_needed" or (self.held is not None and bool(self.unanswered))
+
+    @property
+    def standing(self) -> str:
+        """The state in words, with what a person should know of it."""
+        said = {
+            "quarantined": self.is_quarantined,
+            "waits for a reason": self.held == "reason_needed",
+            "waits for an explanation": self.held == "queries_unanswered" and bool(self.unanswered),
+            "queried": self.state == "accepted" and bool(self.unanswered),
+        }
+        return self.state + "".join(f", {words}" for words, is_so in said.items() if is_so)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,16 +178,49 @@ def evolve(state: Submission, recorded: Recorded) -> Submission:
         )
         return replace(state, revisions=(*state.revisions, revision))
     if isinstance(event, SubmissionValidated):
-        return _changed(
-            state, event.revision, state_name="validated", passed=event.passed, report=event.report, findings=event.findings, rules=event.rules
-        )
+        return _judged(state, event)
     if isinstance(event, SubmissionAccepted):
-        return _changed(state, event.revision, state_name="accepted", facts=tuple(event.facts), rows=event.rows, changes=event.changes)
+        return _accepted(state, event)
+    if isinstance(event, SubmissionHeld):
+        return _changed(state, event.revision, state_name=state.revision(event.revision).state, held=event.why)
+    if isinstance(event, SubmissionExplained):
+        before = state.revision(event.revision)
+        return _changed(state, event.revision, state_name=before.state, explanations={**before.explanations, event.rule: event.explanation})
     if isinstance(event, SubmissionRejected):
-        return _changed(state, event.revision, state_name="rejected")
+        return _changed(state, event.revision, state_name="rejected", held=None)
     if isinstance(event, SubmissionWithdrawn):
         return _changed(state, event.revision, state_name="withdrawn", withdrawal_reason=event.reason)
     return state
+
+
+def _judged(state: Submission, event: SubmissionValidated) -> Submission:
+    return _changed(
+        state,
+        event.revision,
+        state_name="validated",
+        passed=event.passed,
+        report=event.report,
+        findings=event.findings,
+        rules=event.rules,
+        queries=tuple(event.queries),
+        is_quarantined=event.quarantined,
+        held=None,
+    )
+
+
+def _accepted(state: Submission, event: SubmissionAccepted) -> Submission:
+    return _changed(
+        state,
+        event.revision,
+        state_name="accepted",
+        facts=tuple(event.facts),
+        rows=event.rows,
+        changes=event.changes,
+        replaces=event.replaces,
+        difference=event.difference,
+        correction_reason=event.reason,
+        held=None,
+    )
 
 
 def _changed(state: Submission, number: int, *, state_name: SubmissionState, **changes: object) -> Submission:
@@ -184,21 +252,51 @@ def decide_receive(state: Submission, content: str, size_bytes: int) -> Sequence
     )
 
 
-def decide_validate(state: Submission, number: int, *, passed: bool, report: str, findings: Mapping[str, int], rules: str) -> Sequence[DomainEvent]:
+def decide_validate(
+    state: Submission,
+    number: int,
+    *,
+    passed: bool,
+    report: str,
+    findings: Mapping[str, int],
+    rules: str,
+    queries: Sequence[str] = (),
+    quarantined: bool = False,
+) -> Sequence[DomainEvent]:
     """Record the judgement of a revision; the same judgement again, or one that comes after acceptance, appends nothing.
 
-    A rejected revision is open again only when it failed then and passes now: what a person refused although it passed stays refused.
+    A rejected revision is open again only when it failed then and passes now: what a person refused although it passed stays refused. What was
+    quarantined stays so.
     """
     revision = state.revision(number)
     stays_rejected = revision.state == "rejected" and (revision.passed or not passed)
-    if revision.state in ("accepted", "withdrawn") or revision.report == report or stays_rejected:
+    if revision.state in ("accepted", "withdrawn") or revision.report == report or stays_rejected or revision.is_quarantined:
         return ()
     _check(state.key, revision, "validated")
-    return (SubmissionValidated(revision=number, content=revision.content, passed=passed, report=report, findings=findings, rules=rules),)
+    return (
+        SubmissionValidated(
+            revision=number,
+            content=revision.content,
+            passed=passed and not quarantined,
+            report=report,
+            findings=findings,
+            rules=rules,
+            queries=queries,
+            quarantined=quarantined,
+        ),
+    )
 
 
 def decide_accept(
-    state: Submission, number: int, *, facts: Sequence[FactFile], rows: RowCounts, replaces: int | None, changes: RowChanges
+    state: Submission,
+    number: int,
+    *,
+    facts: Sequence[FactFile],
+    rows: RowCounts,
+    replaces: int | None,
+    changes: RowChanges,
+    difference: str | None = None,
+    reason: str | None = None,
 ) -> Sequence[DomainEvent]:
     """Accept a revision whose last judgement passed; accepting it again appends nothing.
 
@@ -212,9 +310,46 @@ def decide_accept(
         raise NotAllowedError(f"Revision {state.key}/{number} did not pass validation; see its report, mend the return and send it again.")
     return (
         SubmissionAccepted(
-            revision=number, content=revision.content, report=revision.report, facts=facts, rows=rows, replaces=replaces, changes=changes
+            revision=number,
+            content=revision.content,
+            report=revision.report,
+            facts=facts,
+            rows=rows,
+            replaces=replaces,
+            changes=changes,
+            difference=difference,
+            reason=reason,
         ),
     )
+
+
+def decide_hold(state: Submission, number: int, why: str) -> Sequence[DomainEvent]:
+    """Let a revision that passed wait for a person; one that waits for the same already, or was decided meanwhile, appends nothing.
+
+    Raises: RuleError when the reason is not one of HOLD_REASONS.
+    """
+    if why not in HOLD_REASONS:
+        raise RuleError(f"A return cannot wait for {why}; it waits for one of {', '.join(HOLD_REASONS)}.")
+    revision = state.revision(number)
+    if revision.state != "validated" or not revision.passed or revision.held == why:
+        return ()
+    return (SubmissionHeld(revision=number, content=revision.content, why=why),)
+
+
+def decide_explain(state: Submission, number: int, rule: str, explanation: str) -> Sequence[DomainEvent]:
+    """Answer a query of a revision's report; the same answer again appends nothing, another takes its place.
+
+    Args: explanation, the hash under which the words are sealed.
+    Raises: NotAllowedError when the revision does not stand validated or accepted, or its report does not ask this.
+    """
+    revision = state.revision(number)
+    if revision.state not in ("validated", "accepted"):
+        raise NotAllowedError(f"Revision {state.key}/{number} is {revision.state}; only a return that passed, or waits to be decided, is explained.")
+    if rule not in revision.findings:
+        raise NotAllowedError(f"The report on {state.key}/{number} has no finding of rule {rule}. `outcomes submission report` shows what it asks.")
+    if revision.explanations.get(rule) == explanation:
+        return ()
+    return (SubmissionExplained(revision=number, rule=rule, explanation=explanation),)
 
 
 def decide_reject(state: Submission, number: int) -> Sequence[DomainEvent]:

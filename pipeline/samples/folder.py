@@ -103,7 +103,8 @@ def _write_project(folder: Path, facts: ProjectFacts, summary: SampleSummary, de
         path = _write_return(folder / "deliveries", facts, quarter, first, definitions)
         summary = _counted(summary, path, first)
         if quarter == last and forgotten is not None:
-            path = _write_return(folder / "corrections", facts, quarter, final, definitions, "_corrected")
+            corrected = make_return(settled, quarter, correction_reason="left_out")
+            path = _write_return(folder / "corrections", facts, quarter, corrected, definitions, "_corrected")
             summary = replace(summary, corrections=[*summary.corrections, path])
         if quarter == last and _is_broken(fund, project):
             path = _place(folder / "broken", facts, quarter, "_draft.xlsx")

@@ -56,10 +56,11 @@ PAYMENTS = pa.schema(
 )
 
 
-def make_return(facts: ProjectFacts, quarter: int, forgotten: Flags | None = None) -> Mapping[str, pa.Table]:
+def make_return(facts: ProjectFacts, quarter: int, forgotten: Flags | None = None, correction_reason: str | None = None) -> Mapping[str, pa.Table]:
     """Return the tables of one quarter's return.
 
-    Args: forgotten, the people whom a first delivery leaves out, until a second one puts it right; nor does it know the first newcomer's gender.
+    Args: forgotten, the people whom a first delivery leaves out, until a second one puts it right; nor does it know the first newcomer's gender;
+    correction_reason, why a second delivery comes, for its cover.
     """
     if facts.project.return_kind == "counts":
         participants = PARTICIPANTS.empty_table()
@@ -69,7 +70,7 @@ def make_return(facts: ProjectFacts, quarter: int, forgotten: Flags | None = Non
         outcomes, told = _outcomes(facts, quarter, forgotten)
     payments = _payments(facts, quarter, told)
     is_nil = not (participants.num_rows or outcomes.num_rows or payments.num_rows)
-    return {"cover": _cover(facts, quarter, is_nil), "participants": participants, "outcomes": outcomes, "payments": payments}
+    return {"cover": _cover(facts, quarter, is_nil, correction_reason), "participants": participants, "outcomes": outcomes, "payments": payments}
 
 
 def forget(facts: ProjectFacts, quarter: int) -> Flags:
@@ -80,7 +81,7 @@ def forget(facts: ProjectFacts, quarter: int) -> Flags:
     return people
 
 
-def _cover(facts: ProjectFacts, quarter: int, is_nil: bool) -> pa.Table:
+def _cover(facts: ProjectFacts, quarter: int, is_nil: bool, correction_reason: str | None) -> pa.Table:
     comment = "Referrals were paused in this quarter; payers paid for activity." if quarter == facts.project.paused else None
     row = {
         "project_id": facts.project.project_id,
@@ -88,6 +89,7 @@ def _cover(facts: ProjectFacts, quarter: int, is_nil: bool) -> pa.Table:
         "template_version": "1",
         "is_nil_return": "yes" if is_nil else "no",
         "comment": comment,
+        "correction_reason": correction_reason,
     }
     return pa.table({name: pa.array([cell], pa.string()) for name, cell in row.items()})
 

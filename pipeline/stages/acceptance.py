@@ -5,14 +5,14 @@ Called for returns that passed. What is written is the same bytes for the same r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.domain.events import RowChanges, RowCounts
+from pipeline.domain.events import RowCounts
 from pipeline.domain.quarters import Quarter
 from pipeline.domain.submission import SubmissionKey
 from pipeline.domain.tables import Definitions, Field, TableSchema
@@ -125,29 +125,6 @@ def count_rows(tables: Mapping[str, ReturnTable], facts: Mapping[str, pa.Table])
         delivered, accepted, blank = delivered + rows, accepted + facts[name].num_rows, blank + blanks
         late += pc.sum(facts[name]["is_late"], min_count=0).as_py()
     return RowCounts(delivered=delivered, accepted=accepted, blank=blank, late=late)
-
-
-def compare(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> RowChanges:
-    """Count how facts differ from those before, by natural key; where a fact stood in the return does not matter."""
-    added = changed = removed = 0
-    for name, source in SOURCES.items():
-        old, new = before[name], after[name]
-        places = pc.index_in(new[source.key], value_set=old[source.key]).combine_chunks()
-        kept = new.num_rows - places.null_count
-        added, removed = added + places.null_count, removed + old.num_rows - kept
-        is_kept = places.is_valid()
-        changed += _count_different(old.take(places.filter(is_kept)), new.filter(is_kept), [c for c in new.column_names if c != "source_row"])
-    return RowChanges(added=added, changed=changed, removed=removed)
-
-
-def _count_different(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> int:
-    differs = pa.repeat(pa.scalar(False), new.num_rows)
-    for column in columns:
-        left, right = old[column].combine_chunks(), new[column].combine_chunks()
-        unequal = pc.if_else(pc.and_(left.is_valid(), right.is_valid()), pc.not_equal(left, right), pc.not_equal(left.is_valid(), right.is_valid()))
-        differs = pc.or_(differs, unequal)
-    count: int = pc.sum(differs, min_count=0).as_py()
-    return count
 
 
 def _typed_schema(schema: TableSchema) -> pa.Schema:

@@ -143,7 +143,7 @@ def rows_where(frame: pa.Table, mask: pa.ChunkedArray | pa.Array) -> pa.Array:
 def make_report(
     *, key: RevisionKey, content: str, definitions: Definitions, tables: Mapping[str, ReturnTable], findings: Sequence[Finding]
 ) -> Report:
-    """Group findings by rule and message, count them, and give the verdict: it passes when no finding blocks.
+    """Group findings by rule and message, count them, and give the verdict: it passes when no finding blocks and none sets the delivery apart.
 
     Raises: RuleError when a finding names no rule of the catalogue, or leaves a placeholder of its message empty.
     """
@@ -161,7 +161,7 @@ def make_report(
         key=key,
         content=content,
         rules=definitions.digests["rules"],
-        passed=not any(item.severity in BLOCKING for item in reported),
+        passed=not any(item.severity in BLOCKING or definitions.rule(item.rule).quarantine for item in reported),
         counts=dict(sorted(counts.items())),
         severities={str(severity): severities[severity] for severity in Severity if severities[severity]},
         tables=[

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipeline import bootstrap
 from pipeline.adapters.definitions import find_definitions, load_definitions
 from pipeline.application import register, releases, submissions
+from pipeline.application.facts import TYPED_TABLES, pseudonyms_of, seal_facts
 from pipeline.application.services import Services, seal
 from pipeline.domain import submission
 from pipeline.domain.events import DomainEvent, RowChanges, RowCounts
@@ -113,12 +114,12 @@ def prepare_facts(home: str, rows: str) -> Mapping[str, Any]:
 
 def _take_in(services: Services, key: SubmissionKey, tables: Mapping[str, pa.Table]) -> int:
     typed = {}
-    for name in submissions.TYPED_TABLES:
+    for name in TYPED_TABLES:
         schema = acceptance.no_rows(services.definitions.table("submission", name)).schema
         table = tables[name].append_column("row", pa.array(range(2, tables[name].num_rows + 2), pa.int64()))
         typed[name] = table.select(schema.names).cast(schema).combine_chunks()
-    facts = acceptance.to_facts(key, services.definitions, typed, submissions._pseudonyms(services, key))
-    files = [submissions._seal_facts(services, name, table) for name, table in facts.items() if table.num_rows]
+    facts = acceptance.to_facts(key, services.definitions, typed, pseudonyms_of(services, key))
+    files = seal_facts(services, facts)
     rows = sum(table.num_rows for table in facts.values())
     state = submission.fold(key, [])
     content = seal(services.restricted, str(key).encode())

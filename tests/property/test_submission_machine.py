@@ -30,6 +30,8 @@ class Expected:
     state: str = "received"
     passed: bool = False
     report: str = ""
+    held: str | None = None
+    explanation: str = ""
 
 
 class SubmissionMachine(RuleBasedStateMachine):
@@ -88,7 +90,7 @@ class SubmissionMachine(RuleBasedStateMachine):
         is_open = item.state in ("received", "validated") or (item.state == "rejected" and passed and not item.passed)
         changes = is_open and item.report != report
         if changes:
-            item.state, item.passed, item.report = "validated", passed, report
+            item.state, item.passed, item.report, item.held = "validated", passed, report, None
         self.act(
             lambda state: submission.decide_validate(
                 state, number, passed=passed, report=digest(report), findings={} if passed else {"S-101": 1}, rules=digest("rules")
@@ -102,12 +104,28 @@ class SubmissionMachine(RuleBasedStateMachine):
         is_allowed = item.state == "accepted" or (item.state == "validated" and item.passed)
         appends = int(item.state != "accepted") if is_allowed else None
         if is_allowed:
-            item.state = "accepted"
+            item.state, item.held = "accepted", None
         rows, changes = RowCounts(delivered=1, accepted=1, blank=0, late=0), RowChanges(added=1, changed=0, removed=0)
         self.act(
             lambda state: submission.decide_accept(state, number, facts=[fact_file(word=item.word)], rows=rows, replaces=None, changes=changes),
             appends=appends,
         )
+
+    @rule(number=numbers, why=st.sampled_from(submission.HOLD_REASONS))
+    def hold(self, number: int, why: str) -> None:
+        """Let one wait; it stays what it is, and can still be accepted, refused or judged again."""
+        number, item = self.chosen(number)
+        is_new = item.state == "validated" and item.passed and item.held != why
+        item.held = why if is_new else item.held
+        self.act(lambda state: submission.decide_hold(state, number, why), appends=int(is_new))
+
+    @rule(number=numbers, words=st.sampled_from(["because", "for another reason"]))
+    def explain(self, number: int, words: str) -> None:
+        number, item = self.chosen(number)
+        is_allowed = item.state in ("validated", "accepted") and not item.passed
+        appends = int(item.explanation != words) if is_allowed else None
+        item.explanation = words if is_allowed else item.explanation
+        self.act(lambda state: submission.decide_explain(state, number, "S-101", digest(words)), appends=appends)
 
     @rule(number=numbers)
     def reject(self, number: int) -> None:
@@ -115,7 +133,7 @@ class SubmissionMachine(RuleBasedStateMachine):
         is_allowed = item.state in ("validated", "rejected")
         appends = int(item.state != "rejected") if is_allowed else None
         if is_allowed:
-            item.state = "rejected"
+            item.state, item.held = "rejected", None
         self.act(lambda state: submission.decide_reject(state, number), appends=appends)
 
     @rule(number=numbers, reason=st.sampled_from(WITHDRAWAL_REASONS))
@@ -131,6 +149,7 @@ class SubmissionMachine(RuleBasedStateMachine):
     def every_revision_is_where_it_is_expected(self) -> None:
         state = submission.fold(KEY, self.world.log.read_stream(KEY.stream))
         assert [(item.content, item.state) for item in state.revisions] == [(digest(item.word), item.state) for item in self.expected]
+        assert [item.held for item in state.revisions] == [item.held for item in self.expected]
         assert [item.number for item in state.revisions] == list(range(1, len(self.expected) + 1))
         assert state.version == len(self.world.log.read_stream(KEY.stream))
 

@@ -16,8 +16,8 @@ from pipeline.domain.events import RowChanges, RowCounts
 from pipeline.domain.submission import SubmissionKey
 from pipeline.errors import RuleError
 from pipeline.ports import ReturnTable
-from pipeline.stages import frames
-from pipeline.stages.acceptance import compare, count_rows, no_rows, to_facts, type_cells, write_facts
+from pipeline.stages import difference, frames
+from pipeline.stages.acceptance import count_rows, no_rows, to_facts, type_cells, write_facts
 
 DEFINITIONS = load_definitions(Path(__file__).parents[2])
 KEY = SubmissionKey("P1", "2024-Q1")
@@ -206,6 +206,10 @@ def test_a_row_that_got_lost_or_came_from_nowhere_stops_acceptance() -> None:
         count_rows({"outcomes": delivered("outcomes", cells(OUTCOME, OUTCOME), 1)}, outcome_facts(OUTCOME))
     with pytest.raises(RuleError, match="outcomes does not add up: 0 rows delivered, 1 accepted, 0 blank"):
         count_rows({}, outcome_facts(OUTCOME))
+
+
+def compare(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table]) -> RowChanges:
+    return difference.count(difference.compare(before, after))
 
 
 def test_revisions_are_compared_row_by_row_by_their_references() -> None:

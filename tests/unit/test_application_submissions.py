@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.application import register, submissions
+from pipeline.application.facts import read_facts
 from pipeline.application.services import ATTEMPTS, Services, decide, hash_file, read_ledger, seal, unseal, unseal_path
 from pipeline.domain import submission
 from pipeline.domain.events import RowChanges, RowCounts, SubmissionAccepted
@@ -231,9 +232,9 @@ class TestAccept:
         )
 
     def test_facts_are_read_back_as_they_were_written(self, world: World, tmp_path: Path) -> None:
-        facts = submissions.read_facts(world.services(), state_of(world, accepted(world, tmp_path, people=3, outcomes=2)).facts)
+        facts = read_facts(world.services(), state_of(world, accepted(world, tmp_path, people=3, outcomes=2)).facts)
         assert {name: table.num_rows for name, table in facts.items()} == {"service_starts": 3, "outcomes": 2, "payments": 1}
-        assert submissions.read_facts(world.services(), ())["outcomes"].schema == facts["outcomes"].schema
+        assert read_facts(world.services(), ())["outcomes"].schema == facts["outcomes"].schema
 
     def test_accepting_again_appends_nothing(self, world: World, tmp_path: Path) -> None:
         key = accepted(world, tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters import definitions as module
-from pipeline.adapters.definitions import find_definitions, load_definitions
+from pipeline.adapters.definitions import find_definitions, load_definitions, with_rules
 from pipeline.domain.tables import GROUPS
 from pipeline.errors import ConfigurationError, RuleError
 from pipeline.stages.frames import PEOPLE
@@ -242,3 +242,15 @@ def test_a_code_list_with_other_columns_is_named(folder: Path) -> None:
     (folder / "schemas/codelists/unit.csv").write_text("letter,meaning\na,One\n")
     with pytest.raises(RuleError, match=r"codelists/unit\.csv has no 'code'"):
         load_definitions(folder)
+
+
+def test_a_rule_of_another_file_takes_the_place_of_ours_or_joins_them(tmp_path: Path) -> None:
+    path = tmp_path / "stricter.json"
+    rule = {"id": "K-305", "stage": "contract", "severity": "error", "title": "Late fact", "message": "Late.", "fix": "Ask.", "must_explain": True}
+    path.write_text(json.dumps({"rules": [rule, rule | {"id": "K-001"}]}))
+    tried = with_rules(DEFINITIONS, path)
+    assert (tried.rule("K-305").severity, tried.rule("K-305").must_explain, DEFINITIONS.rule("K-305").severity) == ("error", True, "note")
+    assert list(tried.rules) == sorted({*DEFINITIONS.rules, "K-001"})
+    path.write_text(json.dumps({"rules": [{"id": "K-305"}]}))
+    with pytest.raises(RuleError, match="has no 'stage'"):
+        with_rules(DEFINITIONS, path)

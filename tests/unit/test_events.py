@@ -29,7 +29,7 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
         ev.ProjectRegistered(fund_id="FUND-1", project_id="PROJECT-1", record=A),
         ev.ProjectRevised(fund_id="FUND-1", project_id="PROJECT-1", record=B, replaces=A),
         ev.SubmissionReceived(project_id="PROJECT-1", quarter="2024-Q1", revision=1, content=A, size_bytes=4096),
-        ev.SubmissionValidated(revision=1, content=A, passed=False, report=B, findings={"STR-001": 2, "CON-007": 1}, rules=C),
+        ev.SubmissionValidated(revision=1, content=A, passed=False, report=B, findings={"STR-001": 2, "CON-007": 1}, rules=C, queries=["CON-007"]),
         ev.SubmissionAccepted(
             revision=2,
             content=A,
@@ -38,7 +38,11 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
             rows=ev.RowCounts(delivered=5, accepted=4, blank=1, late=1),
             replaces=1,
             changes=ev.RowChanges(added=1, changed=2, removed=0),
+            difference="d" * 64,
+            reason="left_out",
         ),
+        ev.SubmissionHeld(revision=2, content=A, why="reason_needed"),
+        ev.SubmissionExplained(revision=2, rule="CON-007", explanation=B),
         ev.SubmissionRejected(revision=1, content=A, report=B),
         ev.SubmissionWithdrawn(revision=2, reason="sent_in_error"),
         ev.ReleaseDrafted(
@@ -71,6 +75,12 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
     )
 }
 
+EARLIER: Mapping[tuple[str, int], ev.DomainEvent] = {
+    ("submission.validated", 1): dataclasses.replace(EXAMPLES["submission.validated"], queries=[], quarantined=False),  # type: ignore[call-arg]
+    ("submission.accepted", 1): dataclasses.replace(EXAMPLES["submission.accepted"], difference=None, reason=None),  # type: ignore[call-arg]
+}
+"""What the documents of earlier numbers are read as: what they could not say is empty."""
+
 
 def recorded(event: ev.DomainEvent, **changes: Any) -> Recorded:
     envelope: dict[str, Any] = {
@@ -101,7 +111,7 @@ def test_every_event_type_and_number_has_a_golden_file_and_nothing_else_has() ->
 def test_a_golden_document_still_reads_as_the_event_that_it_was_written_from(name: str, number: int) -> None:
     document, digest = golden(name, number)
 
-    assert from_document(document, digest) == dataclasses.replace(recorded(EXAMPLES[name]), hash=digest)
+    assert from_document(document, digest) == dataclasses.replace(recorded(EARLIER.get((name, number), EXAMPLES[name])), hash=digest)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
