@@ -61,8 +61,8 @@ def open_services(environment: Mapping[str, str], actor: str | None = None) -> I
     `actor` is who acts; without it OUTCOMES_ACTOR or the name of the operating system's user.
     Raises: ConfigurationError when a setting is unusable or the workspace was not initialised.
     """
+    from pipeline.adapters.duckdb_checks import DuckDbChecker
     from pipeline.adapters.expectation_checks import ExpectationChecker
-    from pipeline.adapters.frictionless_checks import FrictionlessChecker
     from pipeline.adapters.reader import ContainedReader
     from pipeline.adapters.register_files import read_register
     from pipeline.adapters.warehouse import DuckDbWarehouse
@@ -76,7 +76,7 @@ def open_services(environment: Mapping[str, str], actor: str | None = None) -> I
             restricted=open_store(settings.restricted_url, settings.home / "cache" / "restricted"),
             public=open_store(settings.public_url, settings.home / "cache" / "public"),
             reader=ContainedReader(definitions, settings.reader_memory_mb, settings.reader_seconds),
-            structure=FrictionlessChecker(definitions),
+            structure=DuckDbChecker(definitions),
             content=ExpectationChecker(definitions),
             pseudonymiser=KeyedPseudonymiser(read_key(settings.key_file)),
             warehouse=DuckDbWarehouse(definitions),
