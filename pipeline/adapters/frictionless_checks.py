@@ -1,8 +1,9 @@
 """Judges the structure of a return with Frictionless against our own schemas: headings, types, constraints, code lists, keys.
 
-Frictionless judges cells one by one, so each column is shown to it once per distinct text: the judgement is the same, and a million rows take
-seconds. Keys are judged over all rows. It never sees the upload, a name or a descriptor of the upload, only texts that were read and schemas made
-here. What it says of a cell (its errors carry whole rows and values) stays here: a finding is a rule and a place.
+Frictionless judges cells one by one, so each column is shown to it once per distinct text: the judgement is the same, and rows that are alike cost
+nothing. Keys are judged over all rows. It never sees the upload, a name or a descriptor of the upload, only texts that were read and schemas made
+here. What it says of a cell (its errors carry whole rows and values) stays here: a finding is a rule and a place. This is the reference:
+`duckdb_checks`, which judges big tables, finds what would be found here.
 
 Frictionless takes numbers such as NaN and 1_000, days of the year 24, and a pattern that is followed by a line break. So every column of numbers,
 days or free text has a second column beside it, in which the same text must match a pattern of ours (`written`); every pattern is closed at its end.
@@ -10,6 +11,7 @@ days or free text has a second column beside it, in which the same text must mat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +36,9 @@ BATCH_CELLS = 50_000
 EARLIEST, LATEST = "2000-01-01", "2100-12-31"
 WRITTEN = "written"
 
-FREE_TEXT = r"(?![=+@\uff0b\uff1d\uff20\-])[^\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
+FORMULA_STARTS = r"=+@\uff0b\uff1d\uff20\-"
+HIDDEN_CHARACTERS = r"\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+FREE_TEXT = rf"(?![{FORMULA_STARTS}])[^{HIDDEN_CHARACTERS}]*"
 """Free text has no control, invisible or direction-changing characters, and does not begin like a formula."""
 
 EMPTY_RULES: Mapping[tuple[str, str], str] = {("payments", "payer_id"): "S-102"}
@@ -58,6 +62,8 @@ RULES: Mapping[tuple[str, str], str] = {
 }
 """The rule that a cell breaks, by the type of its column and by what Frictionless found, the gravest first: one finding a cell is enough."""
 
+_AMOUNT = re.compile(r"[0-9 .+-]*", re.ASCII)
+
 GRAVITY = tuple(dict.fromkeys(what for _, what in RULES))
 
 
@@ -74,20 +80,25 @@ class FrictionlessChecker:
         """
         findings: list[Finding] = []
         for name in sorted(tables):
-            findings.extend(self._check_table(self._definitions.table("submission", name), tables[name].cells))
+            findings.extend(self.check_table(self._definitions.table("submission", name), tables[name].cells))
         return in_order(findings)
 
-    def _check_table(self, table: TableSchema, cells: pa.Table) -> Iterator[Finding]:
-        yield from self._check_headings(table, cells)
-        if table.name == "cover" and cells.num_rows != 1:
-            yield self._definitions.rule("S-115").found(table.name, rows=str(cells.num_rows), count="1")
+    def check_table(self, table: TableSchema, cells: pa.Table) -> Iterator[Finding]:
+        """Yield what is wrong with one table."""
+        yield from self.check_shape(table, cells)
         if not cells.num_rows:
             return
         for column in table.fields:
             if column.name in cells.column_names:
-                yield from self._check_column(table, column, cells)
+                yield from self.check_column(table, column, cells)
         if set(table.primary_key) <= set(cells.column_names):
             yield from self._check_key(table, cells)
+
+    def check_shape(self, table: TableSchema, cells: pa.Table) -> Iterator[Finding]:
+        """Yield what is wrong with the headings of a table, and with the number of rows of a cover."""
+        yield from self._check_headings(table, cells)
+        if table.name == "cover" and cells.num_rows != 1:
+            yield self._definitions.rule("S-115").found(table.name, rows=str(cells.num_rows), count="1")
 
     def _check_headings(self, table: TableSchema, cells: pa.Table) -> Iterator[Finding]:
         labels = [name for name in cells.column_names if name != "row"]
@@ -101,7 +112,7 @@ class FrictionlessChecker:
             else:
                 raise _not_judged(table.name, error.type)
 
-    def _check_column(self, table: TableSchema, column: Field, cells: pa.Table) -> Iterator[Finding]:
+    def check_column(self, table: TableSchema, column: Field, cells: pa.Table) -> Iterator[Finding]:
         """Judge each distinct text of a column, then say in which rows the wrong ones stand."""
         encoded = cells[column.name].combine_chunks().dictionary_encode()
         texts: pa.StringArray = encoded.dictionary
@@ -113,16 +124,17 @@ class FrictionlessChecker:
             yield [field["name"] for field in schema["fields"]]
             for first in range(0, len(texts), BATCH_CELLS):
                 for at, text in enumerate(texts.slice(first, BATCH_CELLS).to_pylist(), start=first):
-                    yield [at] + [text] * width
+                    yield [at, _comparable(column, text), text][: width + 1]
             if has_empty:
-                yield [len(texts)] + [None] * width
+                yield [len(texts), None, None][: width + 1]
 
         broken = self._broken_rules(table, column, _errors(table.name, schema, rows))
         for rule, wrong in sorted(broken.items()):
             is_wrong = pc.is_in(encoded.indices, pa.array([at for at in wrong if at < len(texts)], encoded.indices.type))
             if len(texts) in wrong:
                 is_wrong = pc.or_(is_wrong, encoded.is_null())
-            yield from self._places(rule, table, column, cells["row"].filter(is_wrong))
+            where = cells["row"].filter(is_wrong)
+            yield from self.places(rule, table, column, where.slice(0, MOST_PLACES).to_pylist(), len(where))
         if sum(map(len, broken.values())) >= MOST_ERRORS:
             yield self._definitions.rule("S-118").found(table.name, 0, column.name, limit=str(MOST_ERRORS), count="1")
 
@@ -136,19 +148,20 @@ class FrictionlessChecker:
                 gravest[at] = what
         broken: dict[str, set[int]] = {}
         for at, what in gravest.items():
-            broken.setdefault(_rule_of(table.name, column, what), set()).add(at)
+            broken.setdefault(rule_of(table.name, column, what), set()).add(at)
         return broken
 
-    def _places(self, rule: str, table: TableSchema, column: Field, rows: pa.ChunkedArray) -> Iterator[Finding]:
+    def places(self, rule: str, table: TableSchema, column: Field, rows: Sequence[int], count: int) -> Iterator[Finding]:
+        """Yield a finding of a rule in a column for each of the rows that are listed; each says how many there are in all."""
         words = self._words(rule, column)
-        for row in rows.slice(0, MOST_PLACES).to_pylist():
-            yield self._definitions.rule(rule).found(table.name, row, column.name, count=str(len(rows)), **words)
+        for row in rows:
+            yield self._definitions.rule(rule).found(table.name, row, column.name, count=str(count), **words)
 
     def _words(self, rule: str, column: Field) -> Mapping[str, str]:
         """Return what fills the placeholders of a rule: limits, codes and patterns of ours."""
-        limits = self._limits(column)
+        limits = self.limits(column)
         words: Mapping[str, Callable[[], Mapping[str, str]]] = {
-            "S-104": lambda: {"decimals": str(_decimals(column))},
+            "S-104": lambda: {"decimals": str(decimals(column))},
             "S-107": lambda: {"earliest": str(limits["minimum"]), "latest": str(limits["maximum"])},
             "S-108": lambda: {"limit": str(limits["minimum"])},
             "S-109": lambda: {"limit": str(limits["maximum"])},
@@ -158,7 +171,7 @@ class FrictionlessChecker:
         }
         return words[rule]() if rule in words else {}
 
-    def _limits(self, column: Field) -> dict[str, Any]:
+    def limits(self, column: Field) -> dict[str, Any]:
         """Return the constraints that Frictionless enforces on a column, code lists and our window of dates among them."""
         limits = dict(column.constraints)
         if column.codelist is not None:
@@ -167,17 +180,18 @@ class FrictionlessChecker:
             limits["enum"] = list(self._definitions.codelists[column.codelist])
         if column.type == "date":
             limits = {"minimum": EARLIEST, "maximum": LATEST} | limits
-        if "pattern" in limits:
-            limits["pattern"] = _closed(limits["pattern"])
         return limits
 
     def _descriptors(self, column: Field) -> list[dict[str, Any]]:
         """Return the Frictionless fields of a column. The first field is never empty, so that an empty cell is not taken for an empty row."""
+        limits = self.limits(column)
+        if "pattern" in limits:
+            limits["pattern"] = _closed(limits["pattern"])
         fields: list[dict[str, Any]] = [
             {"name": "number", "type": "any"},
-            {"name": column.name, "type": column.type, "constraints": self._limits(column)},
+            {"name": column.name, "type": column.type, "constraints": limits},
         ]
-        written = _written_pattern(column)
+        written = written_pattern(column)
         if written is not None:
             fields.append({"name": WRITTEN, "type": "string", "constraints": {"pattern": _closed(written)}})
         return fields
@@ -228,7 +242,8 @@ def _what(table: str, error: Error) -> str:
     raise _not_judged(table, error.type)
 
 
-def _rule_of(table: str, column: Field, what: str) -> str:
+def rule_of(table: str, column: Field, what: str) -> str:
+    """Return the rule that a cell of a column breaks. Raises: RuleError when the catalogue has none for it."""
     if what == "required":
         return EMPTY_RULES.get((table, column.name), "S-101")
     rule = RULES.get((column.type, what))
@@ -241,19 +256,25 @@ def _gravity(what: str) -> int:
     return GRAVITY.index(what) if what in GRAVITY else len(GRAVITY)
 
 
-def _written_pattern(column: Field) -> str | None:
+def written_pattern(column: Field) -> str | None:
     """Return how the cells of a column must be written, in ASCII digits only; None for text that its own pattern or codes bind."""
     if column.type == "date":
         return "[0-9]{4}-[0-9]{2}-[0-9]{2}"
     if column.type == "integer":
         return "-?[0-9]{1,9}"
     if column.type == "number":
-        return f"-?[0-9]{{1,9}}([.][0-9]{{1,{_decimals(column)}}})?"
+        return f"-?[0-9]{{1,9}}([.][0-9]{{1,{decimals(column)}}})?"
     is_free = column.type == "string" and column.codelist is None and not {"pattern", "enum"} & set(column.constraints)
     return FREE_TEXT if is_free else None
 
 
-def _decimals(column: Field) -> int:
+def _comparable(column: Field, text: str) -> str:
+    """Return the text that the type of a column is judged by: for sNaN, a number that raises when it is compared, one that is none."""
+    return "-" if column.type == "number" and not _AMOUNT.fullmatch(text) else text
+
+
+def decimals(column: Field) -> int:
+    """Return how many decimals a number may have."""
     return column.decimals if column.decimals is not None else 2
 
 

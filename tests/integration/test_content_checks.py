@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -347,3 +349,22 @@ def test_checking_prints_and_logs_no_cell(
 
     assert len(findings) == 1
     assert CANARY not in repr(findings) + caplog.text + "".join(capfd.readouterr())
+
+
+def test_the_import_of_great_expectations_leaves_out_what_no_suite_uses_and_spares_nobody_else_anything() -> None:
+    code = """
+import gc, sys, threading
+from pipeline.adapters.expectation_checks import _LeanImports, import_expectations
+import_expectations()
+print("sqlalchemy" in sys.modules, "scipy.stats._stats_py" in sys.modules)
+print(any(isinstance(finder, _LeanImports) for finder in sys.meta_path), gc.isenabled())
+import scipy.stats, sqlalchemy
+print(round(scipy.stats.norm.cdf(0), 2), import_expectations().__name__)
+sys.meta_path.insert(0, _LeanImports())
+del sys.modules["sqlalchemy"]
+def other(): print(bool(__import__("importlib").util.find_spec("sqlalchemy")))
+thread = threading.Thread(target=other); thread.start(); thread.join()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=find_definitions(), capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "False", "False", "True", "0.5", "great_expectations", "True"]

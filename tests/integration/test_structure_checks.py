@@ -1,4 +1,4 @@
-"""Frictionless really judges returns against `schemas/submission/`; every rule fires, and no finding says what a cell said."""
+"""Both checkers really judge returns against `schemas/submission/`; every rule fires, and no finding says what a cell said."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.adapters import frictionless_checks
+from pipeline.adapters import duckdb_checks, frictionless_checks
 from pipeline.adapters.definitions import find_definitions, load_definitions
+from pipeline.adapters.duckdb_checks import DuckDbChecker
 from pipeline.adapters.frictionless_checks import MOST_PLACES, FrictionlessChecker
 from pipeline.adapters.reader import cells_schema
 from pipeline.domain.findings import Finding
 from pipeline.domain.tables import Definitions, Field
 from pipeline.errors import RuleError
-from pipeline.ports import ReturnTable
+from pipeline.ports import ReturnTable, StructureChecker
 
 CANARY = "Zebedee Canary"
 ROWS: Mapping[str, Mapping[str, str | None]] = {
@@ -42,9 +43,13 @@ def definitions() -> Definitions:
     return load_definitions(find_definitions())
 
 
-@pytest.fixture(scope="module")
-def checker(definitions: Definitions) -> FrictionlessChecker:
-    return FrictionlessChecker(definitions)
+def make_checker(kind: str, definitions: Definitions) -> StructureChecker:
+    return FrictionlessChecker(definitions) if kind == "frictionless" else DuckDbChecker(definitions, small_rows=0)
+
+
+@pytest.fixture(scope="module", params=["frictionless", "duckdb"])
+def checker(request: pytest.FixtureRequest, definitions: Definitions) -> StructureChecker:
+    return make_checker(request.param, definitions)
 
 
 def table(definitions: Definitions, name: str, *rows: Mapping[str, str | None], first: int = 2) -> ReturnTable:
@@ -58,11 +63,11 @@ def places(findings: Sequence[Finding]) -> list[tuple[str, str, int, str]]:
     return [(finding.rule, finding.table, finding.row, finding.column) for finding in findings]
 
 
-def test_a_valid_return_has_no_structural_finding(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_a_valid_return_has_no_structural_finding(definitions: Definitions, checker: StructureChecker) -> None:
     assert checker.check({name: table(definitions, name, {}) for name in ROWS}) == []
 
 
-def test_empty_tables_are_structurally_right(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_empty_tables_are_structurally_right(definitions: Definitions, checker: StructureChecker) -> None:
     assert checker.check({name: table(definitions, name) for name in ("participants", "outcomes", "payments")}) == []
 
 
@@ -77,7 +82,24 @@ def test_empty_tables_are_structurally_right(definitions: Definitions, checker: 
         ),
         *(
             ("payments", "amount_gbp", text, "S-104")
-            for text in ("NaN", "INF", "1e309", "1_000", "£5", "1,000", "(5)", "12.345", "\uff11\uff10", "9" * 400, "5.", ".5", "5\n", "--5")
+            for text in (
+                "NaN",
+                "INF",
+                "1e309",
+                "1_000",
+                "£5",
+                "1,000",
+                "(5)",
+                "12.345",
+                "\uff11\uff10",
+                "9" * 400,
+                "5.",
+                ".5",
+                "5\n",
+                "--5",
+                "sNaN",
+                "-s_NaN1",
+            )
         ),
         *(
             ("outcomes", "achieved_on", text, "S-105")
@@ -97,14 +119,14 @@ def test_empty_tables_are_structurally_right(definitions: Definitions, checker: 
     ],
 )
 def test_every_faulty_cell_breaks_one_rule_at_its_place(
-    definitions: Definitions, checker: FrictionlessChecker, name: str, column: str, text: str | None, rule: str
+    definitions: Definitions, checker: StructureChecker, name: str, column: str, text: str | None, rule: str
 ) -> None:
     findings = checker.check({name: table(definitions, name, {column: text}, first=7)})
 
     assert places(findings) == [(rule, name, 7, column)]
 
 
-def test_the_message_of_every_finding_is_filled_with_what_is_ours(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_the_message_of_every_finding_is_filled_with_what_is_ours(definitions: Definitions, checker: StructureChecker) -> None:
     faults: dict[str, Sequence[Mapping[str, str | None]]] = {
         "cover": [{"comment": "x" * 501, "quarter": CANARY, "template_version": CANARY}, {"comment": f"={CANARY}"}],
         "participants": [
@@ -126,7 +148,7 @@ def test_the_message_of_every_finding_is_filled_with_what_is_ours(definitions: D
     assert "2 rows" in messages["S-115"]
 
 
-def test_a_reference_that_stands_twice_is_found_at_the_later_row(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_a_reference_that_stands_twice_is_found_at_the_later_row(definitions: Definitions, checker: StructureChecker) -> None:
     rows = [{"outcome_ref": reference} for reference in ("O1", "O2", "O1", "O3", "O1")]
 
     findings = checker.check({"outcomes": table(definitions, "outcomes", *rows, first=10)})
@@ -137,17 +159,17 @@ def test_a_reference_that_stands_twice_is_found_at_the_later_row(definitions: De
     ]
 
 
-def test_empty_references_are_empty_cells_and_not_repeated_ones(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_empty_references_are_empty_cells_and_not_repeated_ones(definitions: Definitions, checker: StructureChecker) -> None:
     findings = checker.check({"outcomes": table(definitions, "outcomes", {"outcome_ref": None}, {"outcome_ref": None})})
 
     assert places(findings) == [("S-101", "outcomes", 2, "outcome_ref"), ("S-101", "outcomes", 3, "outcome_ref")]
 
 
-def test_an_empty_cover_breaks_only_the_rule_on_its_rows(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_an_empty_cover_breaks_only_the_rule_on_its_rows(definitions: Definitions, checker: StructureChecker) -> None:
     assert places(checker.check({"cover": table(definitions, "cover")})) == [("S-115", "cover", 0, "")]
 
 
-def test_columns_that_are_missing_or_not_ours_are_refused_without_their_headings(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_columns_that_are_missing_or_not_ours_are_refused_without_their_headings(definitions: Definitions, checker: StructureChecker) -> None:
     cells = table(definitions, "outcomes", {}).cells.drop_columns(["outcome_ref"]).append_column(CANARY, pa.array(["x"]))
 
     findings = checker.check({"outcomes": ReturnTable(name="outcomes", place="outcomes", cells=cells)})
@@ -156,14 +178,14 @@ def test_columns_that_are_missing_or_not_ours_are_refused_without_their_headings
     assert CANARY not in repr(findings)
 
 
-def test_columns_may_stand_in_any_order_and_optional_ones_may_be_left_out(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_columns_may_stand_in_any_order_and_optional_ones_may_be_left_out(definitions: Definitions, checker: StructureChecker) -> None:
     cells = table(definitions, "outcomes", {}).cells.drop_columns(["participant_ref", "verified_on"])
     cells = cells.select(["row", *reversed(cells.column_names[1:])])
 
     assert checker.check({"outcomes": ReturnTable(name="outcomes", place="outcomes", cells=cells)}) == []
 
 
-def test_one_wrong_code_in_very_many_rows_is_counted_and_its_first_places_named(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_one_wrong_code_in_very_many_rows_is_counted_and_its_first_places_named(definitions: Definitions, checker: StructureChecker) -> None:
     rows = [{"outcome_ref": f"O{at}", "status": "maybe", "metric_id": None} for at in range(MOST_PLACES + 5)]
 
     findings = checker.check({"outcomes": table(definitions, "outcomes", *rows)})
@@ -173,19 +195,64 @@ def test_one_wrong_code_in_very_many_rows_is_counted_and_its_first_places_named(
     assert [finding.row for finding in findings[:3]] == [2, 3, 4]
 
 
-def test_more_different_faults_than_can_be_listed_are_said_so(
-    definitions: Definitions, checker: FrictionlessChecker, monkeypatch: pytest.MonkeyPatch
+def test_more_different_faults_than_frictionless_lists_are_said_so_and_counted_in_full_in_big_tables(
+    definitions: Definitions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frictionless_checks, "MOST_ERRORS", 3)
     rows = [{"outcome_ref": f"O{at}", "status": f"maybe{at}"} for at in range(5)]
+    given = {"outcomes": table(definitions, "outcomes", *rows)}
 
-    findings = checker.check({"outcomes": table(definitions, "outcomes", *rows)})
+    reference, compiled = (make_checker(kind, definitions).check(given) for kind in ("frictionless", "duckdb"))
 
-    assert [finding.rule for finding in findings] == ["S-110"] * 3 + ["S-118"]
-    assert dict(findings[-1].values)["limit"] == "3"
+    assert [finding.rule for finding in reference] == ["S-110"] * 3 + ["S-118"]
+    assert dict(reference[-1].values)["limit"] == "3"
+    assert [(finding.rule, dict(finding.values)["count"]) for finding in compiled] == [("S-110", "5")] * 5
 
 
-def test_tables_with_gaps_in_their_row_numbers_and_several_chunks_keep_their_places(definitions: Definitions, checker: FrictionlessChecker) -> None:
+@pytest.mark.parametrize(("rows", "engine"), [(2, "frictionless"), (3, "duckdb")])
+def test_small_tables_are_judged_by_frictionless_and_bigger_ones_by_duckdb(
+    definitions: Definitions, monkeypatch: pytest.MonkeyPatch, rows: int, engine: str
+) -> None:
+    used = []
+    monkeypatch.setattr(FrictionlessChecker, "check_column", lambda *_: iter(used.append("frictionless") or ()))
+    monkeypatch.setattr(duckdb_checks, "_count_wrong", lambda _, compiled: used.append("duckdb") or dict.fromkeys(compiled, 0))
+
+    DuckDbChecker(definitions, small_rows=2).check({"outcomes": table(definitions, "outcomes", *[{}] * rows)})
+
+    assert set(used) == {engine}
+
+
+def test_a_fault_of_duckdb_is_our_fault_and_quotes_no_cell(definitions: Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duckdb_checks, "_case", lambda name, _: f"cast({name} as integer)")
+    given = {"outcomes": table(definitions, "outcomes", {"outcome_ref": CANARY})}
+
+    with pytest.raises(RuleError, match="table outcomes") as raised:
+        make_checker("duckdb", definitions).check(given)
+
+    assert CANARY not in str(raised.value)
+
+
+def test_a_key_of_several_columns_is_repeated_only_when_all_of_them_are_and_empty_ones_count(definitions: Definitions) -> None:
+    keys = [("P1", "2024-Q1"), ("P1", None), ("P1", "2024-Q2"), ("P1", "2024-Q1"), (None, None), ("P1", None), (None, None)]
+    given = {"cover": table(definitions, "cover", *({"project_id": project, "quarter": quarter} for project, quarter in keys))}
+
+    reference, compiled = (make_checker(kind, definitions).check(given) for kind in ("frictionless", "duckdb"))
+
+    assert compiled == reference
+    assert [(finding.row, dict(finding.values)["other"]) for finding in compiled if finding.rule == "S-113"] == [(5, "2"), (7, "3")]
+
+
+def test_more_repeated_keys_than_are_listed_are_counted_in_full(definitions: Definitions, checker: StructureChecker) -> None:
+    findings = checker.check({"outcomes": table(definitions, "outcomes", *[{}] * (MOST_PLACES + 5))})
+
+    assert [(finding.row, dict(finding.values)) for finding in findings[:2]] == [
+        (3, {"other": "2", "count": "1004"}),
+        (4, {"other": "3", "count": "1004"}),
+    ]
+    assert len(findings) == MOST_PLACES
+
+
+def test_tables_with_gaps_in_their_row_numbers_and_several_chunks_keep_their_places(definitions: Definitions, checker: StructureChecker) -> None:
     first, second = table(definitions, "outcomes", {"quantity": "x"}, first=4), table(definitions, "outcomes", {"quantity": "x"}, first=9)
     cells = pa.concat_tables([first.cells, second.cells])
 
@@ -215,30 +282,29 @@ def changed(definitions: Definitions, **changes: Any) -> Definitions:
         {"type": "boolean"},
     ],
 )
-def test_a_broken_schema_of_ours_is_our_fault_and_never_the_data_s(definitions: Definitions, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["frictionless", "duckdb"])
+def test_a_broken_schema_of_ours_is_our_fault_and_never_the_data_s(definitions: Definitions, kind: str, changes: dict[str, Any]) -> None:
     with pytest.raises(RuleError) as raised:
-        FrictionlessChecker(changed(definitions, **changes)).check({"outcomes": table(definitions, "outcomes", {"quantity": CANARY[:4]})})
+        make_checker(kind, changed(definitions, **changes)).check({"outcomes": table(definitions, "outcomes", {"quantity": CANARY[:4]})})
 
     assert CANARY[:4] not in str(raised.value)
 
 
-def test_a_table_that_is_not_in_the_schemas_is_our_fault(definitions: Definitions, checker: FrictionlessChecker) -> None:
+def test_a_table_that_is_not_in_the_schemas_is_our_fault(definitions: Definitions, checker: StructureChecker) -> None:
     with pytest.raises(RuleError, match="submission/people"):
         checker.check({"people": table(definitions, "outcomes", {})})
 
 
 @pytest.mark.parametrize("error_type", ["source-error", "schema-error"])
-def test_an_error_that_frictionless_should_not_make_is_our_fault(
-    definitions: Definitions, checker: FrictionlessChecker, monkeypatch: pytest.MonkeyPatch, error_type: str
-) -> None:
+def test_an_error_that_frictionless_should_not_make_is_our_fault(definitions: Definitions, monkeypatch: pytest.MonkeyPatch, error_type: str) -> None:
     class Unexpected:
         type = error_type
 
     monkeypatch.setattr(frictionless_checks, "_errors", lambda *_: iter([Unexpected()]))
-    schema = definitions.table("submission", "outcomes")
+    schema, checker = definitions.table("submission", "outcomes"), FrictionlessChecker(definitions)
     cells = table(definitions, "outcomes", {}).cells
 
-    for judge in (checker._check_headings, checker._check_key, lambda schema, cells: checker._check_column(schema, schema.fields[0], cells)):
+    for judge in (checker._check_headings, checker._check_key, lambda schema, cells: checker.check_column(schema, schema.fields[0], cells)):
         with pytest.raises(RuleError, match=error_type):
             list(judge(schema, cells))
 
