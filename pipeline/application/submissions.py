@@ -21,7 +21,7 @@ from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
 from pipeline.errors import NotAllowedError, RuleError, UnavailableError
 from pipeline.ports import ReadReturn
-from pipeline.stages import acceptance, contract, frames, intake, validation
+from pipeline.stages import acceptance, contract, frames, intake, personal_data, validation
 
 TYPED_TABLES: tuple[str, ...] = ("participants", "outcomes", "payments")
 
@@ -185,6 +185,7 @@ def _judge(services: Services, key: RevisionKey, revision: Revision) -> validati
     context = _contract_context(services, key.submission, revision)
     read = services.reader.read(unseal_path(services.restricted, revision.content))
     findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
+    findings += personal_data.check(services.definitions, read.tables)
     if not is_blocking(findings):
         findings += services.structure.check(read.tables)
     if not is_blocking(findings):
