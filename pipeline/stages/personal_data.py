@@ -56,40 +56,41 @@ def _within(pattern: str) -> str:
 
 KINDS: tuple[Kind, ...] = (
     Kind(
-        rule="P-001",
+        rule="H-001",
         words="a name",
         text=rf"{_BOUND_BEFORE}{_TITLE} {_WORD}",
         reference=rf"^(?:{_TITLE} ?{_WORD}.*|{_WORD},? {_WORD}|{_WORD}, ?{_WORD})$",
     ),
     Kind(
-        rule="P-002",
+        rule="H-002",
         words="an e-mail address",
         text=r"[^\s@,;<>()]+@[^\s@,;<>()]+\.[A-Za-z]{2,}",
         reference=r"[^\s@,;<>()]+@[^\s@,;<>()]+\.[A-Za-z]{2,}",
     ),
     Kind(
-        rule="P-003", words="a telephone number", text=_within(f"(?:{_MOBILE}|{_LANDLINE}|0[12][0-9]{{9}})"), reference=f"^(?:{_MOBILE}|{_LANDLINE})$"
+        rule="H-003", words="a telephone number", text=_within(f"(?:{_MOBILE}|{_LANDLINE}|0[12][0-9]{{9}})"), reference=f"^(?:{_MOBILE}|{_LANDLINE})$"
     ),
-    Kind(rule="P-004", words="a National Insurance number", text=f"(?i){_within(_NINO)}", reference=f"(?i){_within(_NINO)}"),
-    Kind(rule="P-005", words="an NHS number", text=_within("[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}"), reference="^[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}$"),
+    Kind(rule="H-004", words="a National Insurance number", text=f"(?i){_within(_NINO)}", reference=f"(?i){_within(_NINO)}"),
+    Kind(rule="H-005", words="an NHS number", text=_within("[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}"), reference="^[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}$"),
     Kind(
-        rule="P-006",
+        rule="H-006",
         words="a full postcode",
         text=rf"(?:{_within(f'{_OUTWARD} {_INWARD}')}|^{_OUTWARD}{_INWARD}$|(?i:post ?code)\W{{1,3}}{_OUTWARD}{_INWARD})",
         reference=f"(?i)^{_OUTWARD} ?{_INWARD}$",
     ),
     Kind(
-        rule="P-007",
+        rule="H-007",
         words="a date of birth",
         text=rf"(?i){_BOUND_BEFORE}(?:d\.?o\.?b\.?|date of birth|birth ?date|born)[^0-9A-Za-z]{{0,5}}(?:is |was |on |in )?{_DAY}",
         reference=f"^{_DAY}$",
     ),
-    Kind(rule="P-008", words="a property reference (UPRN)", text=r"(?i)UPRN\W{0,4}[0-9]{6,12}", reference=r"(?i)UPRN\W{0,4}[0-9]{6,12}"),
+    Kind(rule="H-008", words="a property reference (UPRN)", text=r"(?i)UPRN\W{0,4}[0-9]{6,12}", reference=r"(?i)UPRN\W{0,4}[0-9]{6,12}"),
 )
-BESIDE, COLUMN, INITIALS = "P-020", "P-010", "P-009"
+BESIDE, COLUMN, INITIALS = "H-020", "H-010", "H-009"
 
-_SHARES: Mapping[str, float] = {"P-005": 0.5, "P-006": 0.05}
-"""The share of a column's references that must look so before one written without spaces counts. One number in eleven passes the check digit."""
+_SHARES: Mapping[str, float] = {"H-005": 0.5, "H-006": 0.05}
+"""The share of a column's references that must look so before one written without spaces counts: of its numbers of ten digits, of which one in eleven
+passes the check digit, and of all its references, of which one in some thousand has the shape of a postcode where they are made at random."""
 
 # Nothing of any kind is in a text in which this finds nothing: the one pattern that every value must go through.
 _SIGNS = r"(?i)@|[0-9]{10}|[0-9]{2,4}[ /.)-]|[A-Z]{2}[ -]?[0-9]{2}|[0-9][A-Z]{2}|UPRN|\p{L}[, ]|^\p{Lu}\p{Ll}|(?:^|\W)(?:dob|born|birth)"
@@ -168,8 +169,8 @@ def _not_sought(column: Field) -> frozenset[str]:
     if _is_free(column) or column.name == "participant_ref":
         return frozenset()
     if column.name == "outcome_ref":
-        return frozenset({"P-007"})
-    return frozenset({"P-001", "P-007"} if column.type == "string" else {"P-001", "P-003", "P-005", "P-007"})
+        return frozenset({"H-007"})
+    return frozenset({"H-001", "H-007"} if column.type == "string" else {"H-001", "H-003", "H-005", "H-007"})
 
 
 def _kinds_in(values: pa.Array, *, is_reference: bool, without: frozenset[str] = frozenset()) -> Iterator[tuple[Kind, pa.Array]]:
@@ -183,19 +184,21 @@ def _kinds_in(values: pa.Array, *, is_reference: bool, without: frozenset[str] =
         pattern = kind.reference if is_reference else kind.text
         if kind.rule in without:
             continue
-        found = _confirm(kind, texts, pc.match_substring_regex(texts, pattern), is_reference)
+        shaped = pc.match_substring_regex(texts, pattern)
+        found = _confirm(kind, texts, shaped, is_reference)
         if is_reference and kind.rule in _SHARES:
-            found = _unless_common(texts, found, len(values), _SHARES[kind.rule])
+            among = pc.sum(shaped, min_count=0).as_py() if kind.rule == "H-005" else len(values)
+            found = _unless_common(texts, found, among, _SHARES[kind.rule])
         hits = places.filter(found)
         yield kind, pc.is_in(pa.arange(0, len(values)), hits.cast(pa.int64()))
 
 
 def _confirm(kind: Kind, texts: pa.Array, found: pa.Array, is_reference: bool) -> pa.Array:
     """Look closer at what a pattern found: check digits, prefixes that are never given out, words that are no names."""
-    if kind.rule == "P-005" and is_reference:
+    if kind.rule == "H-005" and is_reference:
         return pc.and_(found, _has_check_digit(texts, found))
-    confirm = {"P-004": _is_national_insurance, "P-005": _holds_nhs_number, "P-001": _is_name}.get(kind.rule)
-    if confirm is None or (kind.rule == "P-001" and not is_reference):
+    confirm = {"H-004": _is_national_insurance, "H-005": _holds_nhs_number, "H-001": _is_name}.get(kind.rule)
+    if confirm is None or (kind.rule == "H-001" and not is_reference):
         return found
     places = pc.indices_nonzero(found)
     sure = pa.array([confirm(text) for text in texts.take(places).to_pylist()], pa.bool_())

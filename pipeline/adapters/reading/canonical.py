@@ -183,7 +183,7 @@ def _add_unknown(form: TableForm, heading: str, position: int, nearest: str | No
         return
     kind = kind_of_heading(heading)
     if kind is not None:
-        findings.add("P-010", table=form.name, row=1, column=letter(position), kind=kind)
+        findings.add("H-010", table=form.name, row=1, column=letter(position), kind=kind)
     findings.add("F-031", table=form.name, row=1, column=letter(position))
 
 

@@ -130,7 +130,7 @@ def is_ours(name: str) -> bool:
 def check_name(name: str, where: str, findings: Findings) -> None:
     """Find personal data in the name of a sheet or file."""
     for kind in find_in_texts([re.sub("[_.-]+", " ", name), name]):
-        findings.add("P-020", where=where, kind=kind)
+        findings.add("H-020", where=where, kind=kind)
 
 
 def _read_member(
@@ -184,7 +184,7 @@ def _refuse_headings(records: _Records, forms: Collection[TableForm], table: str
     """Say why the first row has no heading that is known: it stands further down, or nowhere."""
     for form in forms:
         if row := find_heading_row(form, records.rows):
-            findings.refuse("F-047", table=form.name, row=row)
+            findings.refuse("F-047", table=form.name, row=row, heading_row=row)
     has_other = len(records.rows[0]) == 1 and any(sign in records.rows[0][0] for sign in SIGNS)
     findings.refuse("F-026" if has_other else "F-030", table=table, row=1)
 

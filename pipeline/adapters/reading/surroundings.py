@@ -65,7 +65,7 @@ def _check_sheets(archive: zipfile.ZipFile, sheets: Sequence[Sheet], known: set[
 
 def _check_texts(where: str, texts: Sequence[str], findings: Findings) -> None:
     for kind in find_in_texts(texts):
-        findings.add("P-020", where=where, kind=kind)
+        findings.add("H-020", where=where, kind=kind)
 
 
 def _counts_from_1904(archive: zipfile.ZipFile) -> bool:

@@ -147,7 +147,7 @@ def _read_sheet(rows: Iterator[Sequence[Cell]], form: TableForm, scan: SheetScan
     if not known_headings(form, headings):
         below = [[_written(cell) or "" for cell in row] for row in islice(rows, HEADING_ROWS)]
         if row := find_heading_row(form, below):
-            findings.refuse("F-047", table=form.name, row=row + 1)
+            findings.refuse("F-047", table=form.name, row=row + 1, heading_row=row + 1)
     layout = match_headings(form, headings, findings)
     if layout is None:
         return None
