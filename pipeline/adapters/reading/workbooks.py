@@ -153,28 +153,23 @@ def _read_sheet(rows: Iterator[Sequence[Cell]], form: TableForm, scan: SheetScan
         return None
     filled: list[int] = []
     with TableWriter(folder, form, layout, findings) as writer:
-        for first, batch in _batches(rows):
-            columns = _columns(batch, layout)
-            filled.extend(first + at for at, row in enumerate(batch) if not _is_blank(row))
-            writer.write(pa.arange(first, first + len(batch)), columns)
+        for numbers, batch in _batches(rows):
+            filled.extend(numbers)
+            writer.write(pa.array(numbers, pa.int64()), _columns(batch, layout))
     if filled != [row for row in scan.filled if row > 1]:
         findings.refuse("F-027", table=form.name)
     return writer.written(form.name)
 
 
-def _batches(rows: Iterator[Sequence[Cell]]) -> Iterator[tuple[int, list[Sequence[Cell]]]]:
-    first, batch = 2, list[Sequence[Cell]]()
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH_ROWS:
-            yield first, batch
-            first, batch = first + len(batch), []
-    if batch:
-        yield first, batch
+def _batches(rows: Iterator[Sequence[Cell]]) -> Iterator[tuple[list[int], list[Sequence[Cell]]]]:
+    """Yield the rows below the headings in which something stands, with their numbers."""
+    filled = ((number, row) for number, row in enumerate(rows, start=2) if not _is_blank(row))
+    while batch := list(islice(filled, BATCH_ROWS)):
+        yield [number for number, _ in batch], [row for _, row in batch]
 
 
 def _is_blank(row: Sequence[Cell]) -> bool:
-    return all(isinstance(cell, str) and not cell.strip(BLANKS) for cell in row)
+    return row.count("") == len(row) or all(isinstance(cell, str) and not cell.strip(BLANKS) for cell in row)
 
 
 def _columns(batch: Sequence[Sequence[Cell]], layout: Layout) -> dict[int, pa.StringArray]:
