@@ -85,8 +85,9 @@ class Findings:
     def add(self, rule: str, *, table: str = "", row: int = 0, column: str = "", times: int = 1, **values: object) -> None:
         """Take down one breach of a rule, or the first of several; past MOST_PLACES it is only counted."""
         place = (rule, table, column)
+        is_listed = self.counts[place] < MOST_PLACES
         self.counts[place] += times
-        if self.counts[place] <= MOST_PLACES:
+        if is_listed:
             words = {name: str(value) for name, value in values.items()}
             self.found.append({"rule": rule, "table": table, "row": row, "column": column, "values": words})
 

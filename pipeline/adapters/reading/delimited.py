@@ -80,7 +80,7 @@ def read_csv(delivery: Path, forms: Mapping[str, TableForm], folder: Path, caps:
     form = _form_of(records.rows[0], forms)
     if form is None:
         _refuse_headings(records, forms.values(), "", findings)
-    source = _source(text, records, form.name, findings)
+    source = _source(text, records, form, "", findings)
     table = _read_table(source, form, f"{form.name}.csv", folder, caps, findings)
     return [] if table is None else [table]
 
@@ -143,7 +143,7 @@ def _read_member(
     records = _first_records(text, [form], form.name, findings)
     if not known_headings(form, records.rows[0]):
         _refuse_headings(records, [form], form.name, findings)
-    return _read_table(_source(text, records, form.name, findings), form, f"{form.name}.csv", folder, caps, findings)
+    return _read_table(_source(text, records, form, form.name, findings), form, f"{form.name}.csv", folder, caps, findings)
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,9 @@ def _refuse_headings(records: _Records, forms: Collection[TableForm], table: str
     findings.refuse("F-026" if has_other else "F-030", table=table, row=1)
 
 
-def _source(text: Text, records: _Records, table: str, findings: Findings) -> Source:
+def _source(text: Text, records: _Records, form: TableForm, table: str, findings: Findings) -> Source:
+    if text.has_unusual_ends and not form.free_text:
+        findings.add("F-056", table=table)
     if records.separator != "," and text.separator is None:
         findings.add("F-054", table=table, row=1, sign=SIGNS[records.separator])
     return Source(text.opener, records.separator)

@@ -31,7 +31,8 @@ class Text:
     """A CSV file as both readers get it: UTF-8, from its first heading on. `separator` is what its first line announced, if it announced one."""
 
     opener: Opener
-    separator: str | None = None
+    separator: str | None
+    has_unusual_ends: bool
 
 
 @dataclass
@@ -66,9 +67,9 @@ def prepare(opener: Opener, table: str, folder: Path, findings: Findings) -> Tex
         opener = _written_anew(opener, WINDOWS, 0, table, folder, findings)
     if head.startswith(UTF8_MARK):
         findings.add("F-050", table=table, row=1)
-    if look.ends[b"\r"] or (look.ends[b"\r\n"] and look.ends[b"\n"]):
-        findings.add("F-056", table=table)
-    return _without_separator_line(opener, table, findings)
+    opener, separator = _without_separator_line(opener, table, findings)
+    has_unusual_ends = bool(look.ends[b"\r"] or (look.ends[b"\r\n"] and look.ends[b"\n"]))
+    return Text(opener=opener, separator=separator, has_unusual_ends=has_unusual_ends)
 
 
 def _look_through(opener: Opener, table: str, findings: Findings) -> _Look:
@@ -78,7 +79,7 @@ def _look_through(opener: Opener, table: str, findings: Findings) -> _Look:
         while block := file.read(BLOCK_BYTES):
             block = rest + block
             # A block ends where a line does, so that no sign and no line end is cut in two.
-            cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1 or len(block)
+            cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1
             block, rest = block[:cut], block[cut:]
             _look_at(block, look, table, findings)
     _look_at(rest, look, table, findings)
@@ -91,11 +92,12 @@ def _look_at(block: bytes, look: _Look, table: str, findings: Findings) -> None:
     if not block.isascii():
         _look_at_foreign(block, look)
     look.is_blank = look.is_blank and not block.removeprefix(UTF8_MARK).strip()
-    both = block.count(b"\r\n")
+    feeds, returns = block.count(b"\n"), block.count(b"\r")
+    both = block.count(b"\r\n") if returns else 0
     look.ends[b"\r\n"] += both
-    look.ends[b"\n"] += block.count(b"\n") - both
-    look.ends[b"\r"] += block.count(b"\r") - both
-    look.lines += _lines_in(block)
+    look.ends[b"\n"] += feeds - both
+    look.ends[b"\r"] += returns - both
+    look.lines += feeds or returns
 
 
 def _lines_in(block: bytes) -> int:
@@ -135,12 +137,12 @@ def _written_anew(opener: Opener, encoding: str, skipped: int, table: str, folde
                 return lambda: path.open("rb")
 
 
-def _without_separator_line(opener: Opener, table: str, findings: Findings) -> Text:
+def _without_separator_line(opener: Opener, table: str, findings: Findings) -> tuple[Opener, str | None]:
     """Leave out a first line such as `sep=;`, which a spreadsheet program takes as a hint and does not show."""
     with opener() as file:
         line = SEPARATOR_LINE.match(file.read(16))
     if line is None:
-        return Text(opener=opener)
+        return opener, None
     separator, offset = line[1].decode("latin-1"), line.end()
     if separator not in SIGNS:
         findings.refuse("F-026", table=table, row=1)
@@ -151,4 +153,4 @@ def _without_separator_line(opener: Opener, table: str, findings: Findings) -> T
         file.read(offset)
         return file
 
-    return Text(opener=after_line, separator=separator)
+    return after_line, separator
