@@ -1,8 +1,8 @@
 """Personal data where none belongs: says which cells of a return look like it, and never what they say.
 
-Patterns run in Arrow over the distinct values of a column; only what they find is looked at closer. `Kind` is the rule's number and our words for
-what was found. Three kinds are weak in a reference, where ten digits or `AB12CD` may be nothing but a number (`_SHARES`): there a column is judged
-by how many of its values look so.
+One pattern runs in Arrow over every cell of a column; only the distinct texts that it finds are looked at closer. `Kind` is the rule and our words
+for what was found. Some kinds are weak in a reference, where ten digits or `AB12CD` may be nothing but a number (`_SHARES`): there a column is judged
+by how many of its texts look so.
 """
 
 from __future__ import annotations
@@ -129,10 +129,9 @@ def check(definitions: Definitions, tables: Mapping[str, ReturnTable]) -> Sequen
     return findings
 
 
-def find_in_texts(texts: pa.Array | Sequence[str]) -> Sequence[str]:
+def find_in_texts(texts: Sequence[str]) -> Sequence[str]:
     """Return our words for the kinds of personal data in texts that stand beside the tables: in comments, other sheets, names of sheets."""
-    values = pc.unique(texts if isinstance(texts, pa.Array) else pa.array(list(texts), pa.string())).drop_null()
-    return [kind.words for kind, found in _kinds_in(values, is_reference=False) if pc.any(found, min_count=0).as_py()]
+    return [kind.words for kind, _ in _kinds_in(pa.array(list(texts), pa.string()), is_reference=False)]
 
 
 def kind_of_heading(heading: str) -> str | None:
@@ -142,21 +141,19 @@ def kind_of_heading(heading: str) -> str | None:
 
 
 def _check_column(definitions: Definitions, table: str, column: Field, cells: pa.Table) -> Iterator[Finding]:
-    values = pc.unique(cells[column.name]).drop_null()
-    for kind, found in _kinds_in(values, is_reference=not _is_free(column), without=_not_sought(column)):
-        if pc.any(found, min_count=0).as_py():
-            yield from _found(definitions, kind.rule, table, column.name, cells, values.filter(found))
+    for kind, texts in _kinds_in(cells[column.name], is_reference=not _is_free(column), without=_not_sought(column)):
+        yield from _found(definitions, kind.rule, table, column.name, cells, texts)
     if column.name == "participant_ref":
-        initials = values.filter(pc.match_substring_regex(values, "^[A-Za-z]{2,3}[-_/.]?[0-9]{8}$"))
-        born = initials.filter(pa.array([_ends_in_birthday(value) for value in initials.to_pylist()], pa.bool_()))
+        initials = cells[column.name].filter(pc.match_substring_regex(cells[column.name], "^[A-Za-z]{2,3}[-_/.]?[0-9]{8}$")).unique()
+        born = initials.filter(pa.array([_ends_in_birthday(text) for text in initials.to_pylist()], pa.bool_()))
         if len(born):
             yield from _found(definitions, INITIALS, table, column.name, cells, born)
 
 
-def _found(definitions: Definitions, rule: str, table: str, column: str, cells: pa.Table, values: pa.Array) -> Sequence[Finding]:
+def _found(definitions: Definitions, rule: str, table: str, column: str, cells: pa.Table, texts: pa.Array) -> Sequence[Finding]:
     from pipeline.stages.validation import found_at  # the reading process, which only looks at texts, starts sooner without it
 
-    rows = cells["row"].filter(pc.is_in(cells[column], values)).combine_chunks()
+    rows = cells["row"].filter(pc.is_in(cells[column], texts)).combine_chunks()
     return found_at(definitions.rule(rule), table, column, rows.take(pc.sort_indices(rows)))
 
 
@@ -173,24 +170,22 @@ def _not_sought(column: Field) -> frozenset[str]:
     return frozenset({"H-001", "H-007"} if column.type == "string" else {"H-001", "H-003", "H-005", "H-007"})
 
 
-def _kinds_in(values: pa.Array, *, is_reference: bool, without: frozenset[str] = frozenset()) -> Iterator[tuple[Kind, pa.Array]]:
-    """Yield each kind with a mask of the distinct values that look like it."""
-    suspects = pc.match_substring_regex(values, _SIGNS_OF_REFERENCES if is_reference else _SIGNS)
-    if not pc.any(suspects, min_count=0).as_py():
+def _kinds_in(cells: pa.ChunkedArray | pa.Array, *, is_reference: bool, without: frozenset[str] = frozenset()) -> Iterator[tuple[Kind, pa.Array]]:
+    """Yield each kind that is there, with the distinct texts that look like it."""
+    suspects = cells.filter(pc.match_substring_regex(cells, _SIGNS_OF_REFERENCES if is_reference else _SIGNS))
+    if not len(suspects):
         return
-    places = pc.indices_nonzero(suspects)
-    texts = values.take(places)
+    texts = suspects.unique()
     for kind in KINDS:
-        pattern = kind.reference if is_reference else kind.text
         if kind.rule in without:
             continue
-        shaped = pc.match_substring_regex(texts, pattern)
+        shaped = pc.match_substring_regex(texts, kind.reference if is_reference else kind.text)
         found = _confirm(kind, texts, shaped, is_reference)
         if is_reference and kind.rule in _SHARES:
-            among = pc.sum(shaped, min_count=0).as_py() if kind.rule == "H-005" else len(values)
+            among = pc.sum(shaped, min_count=0).as_py() if kind.rule == "H-005" else len(cells) - cells.null_count
             found = _unless_common(texts, found, among, _SHARES[kind.rule])
-        hits = places.filter(found)
-        yield kind, pc.is_in(pa.arange(0, len(values)), hits.cast(pa.int64()))
+        if pc.any(found, min_count=0).as_py():
+            yield kind, texts.filter(found)
 
 
 def _confirm(kind: Kind, texts: pa.Array, found: pa.Array, is_reference: bool) -> pa.Array:

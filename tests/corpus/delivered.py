@@ -292,6 +292,8 @@ def workbooks() -> Iterator[BadFile]:
     )
     far = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
     yield sheet("B092", lambda part: part.replace(b"</sheetData>", far), "F-017", "refuse", table="outcomes")
+    tall = b'<row r="1048576"><c r="Z1048576"><v>1</v></c></row></sheetData>'
+    yield sheet("B080-far", lambda part: part.replace(b"</sheetData>", tall), "F-034", "refuse", table="outcomes")
     for name, entities in {"laughs": laughs(), "xxe": b'<!ENTITY x SYSTEM "file:///etc/passwd">'}.items():
         head = b"<!DOCTYPE worksheet [" + entities + b"]>"
         yield one("B095", f"xlsx-{name}", with_parts(book_bytes(), {SHEET: lambda part, head=head: head + part}), "F-016", "refuse")

@@ -22,7 +22,7 @@ from pipeline.ports import ReadReturn
 from tests.corpus.making import COVER, OUTCOMES, archive, book_bytes, good_tables, saved, zip_bytes
 from tests.factories import DEFINITIONS
 
-SHORT, LONG = 60, 4000
+SHORT, LONG = 60, 1500
 BLANKS = " \t\u00a0\u2003"
 Rows = list[list[str]]
 
