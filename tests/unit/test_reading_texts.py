@@ -86,6 +86,17 @@ def test_another_separator_is_taken_where_the_headings_are_known_under_it(read: 
     assert "F-055" in [finding.rule for finding in named.findings]
 
 
+def test_headings_in_quotation_marks_are_read_under_the_separator_that_fits(read: Read) -> None:
+    for separator in (",", ";"):
+        content = separator.join(f'"{heading}"' for heading in OUTCOMES).encode() + b"\r\n" + csv_bytes([ROW], separator)
+
+        assert references(read(content)) == [ROW[0]]
+
+
+def test_a_reference_that_is_a_heading_makes_no_row_of_headings(read: Read) -> None:
+    assert places(read(table_of("A1", "outcome_ref").encode())) == []
+
+
 def test_rows_are_counted_without_the_line_that_names_the_separator(read: Read) -> None:
     answer = read(b"\xef\xbb\xbfSEP=,\r\n" + table_of("A1", "TOTAL").encode())
 

@@ -156,20 +156,26 @@ class _Records:
 
 def _first_records(text: Text, forms: Collection[TableForm], table: str, findings: Findings) -> _Records:
     """Return the first records, separated by the sign under which most headings are known; a comma when none is better."""
-    found = []
+    best, known, fault = _Records(",", [[]]), 0, ""
     for separator in [text.separator] if text.separator else SIGNS:
-        with _open_text(text.opener) as file:
-            csv.field_size_limit(LONGEST_CELL)
-            rows: list[Sequence[str]] = []
-            try:
-                rows.extend(islice(csv.reader(file, strict=True, delimiter=separator), 1))
-                rows += _few(csv.reader(file, delimiter=separator))
-            except csv.Error as error:
-                if separator in (",", text.separator):
-                    findings.refuse(_rule_of(error), table=table, row=1)
-                continue
-        found.append((max(known_headings(form, rows[0]) if rows else 0 for form in forms), _Records(separator, rows or [[]])))
-    return max(found, key=lambda one: one[0])[1]
+        try:
+            records = _Records(separator, _first_rows(text, separator))
+        except csv.Error as error:
+            fault = fault or _rule_of(error)
+            continue
+        found = max(known_headings(form, records.rows[0]) for form in forms)
+        if found > known or best.rows == [[]]:
+            best, known = records, found
+    if fault and not known:
+        findings.refuse(fault, table=table, row=1)
+    return best
+
+
+def _first_rows(text: Text, separator: str) -> Sequence[Sequence[str]]:
+    with _open_text(text.opener) as file:
+        csv.field_size_limit(LONGEST_CELL)
+        first = next(csv.reader(file, strict=True, delimiter=separator), [])
+        return [first, *_few(csv.reader(file, delimiter=separator))]
 
 
 def _few(records: Iterator[Sequence[str]]) -> Sequence[Sequence[str]]:
