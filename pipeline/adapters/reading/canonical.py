@@ -139,16 +139,7 @@ def find_heading_row(form: TableForm, rows: Sequence[Sequence[str]]) -> int:
 
 def match_headings(form: TableForm, headings: Sequence[str], findings: Findings) -> Layout | None:
     """Return where our columns stand, or None when the headings do not fit; then the findings say which and where."""
-    names = heading_names(form)
-    standing: dict[str, list[int]] = {}
-    unknown: list[int] = []
-    spare: list[int] = []
-    for position, heading in enumerate(headings):
-        name = names.get(key(heading))
-        if name is not None:
-            standing.setdefault(name, []).append(position)
-        else:
-            (unknown if heading.strip(BLANKS) else spare).append(position)
+    standing, unknown, spare = _sort_out(form, headings)
     if not standing:
         findings.add("F-030", table=form.name, row=1)
         return None
@@ -169,6 +160,21 @@ def match_headings(form: TableForm, headings: Sequence[str], findings: Findings)
     layout = Layout(positions={name: positions[0] for name, positions in standing.items()}, headings=tuple(headings), spare=spare)
     _note_headings(form, layout, findings)
     return layout
+
+
+def _sort_out(form: TableForm, headings: Sequence[str]) -> tuple[dict[str, list[int]], list[int], list[int]]:
+    """Return where each of our columns stands, where headings stand that are none of ours, and where there is no heading."""
+    names = heading_names(form)
+    standing: dict[str, list[int]] = {}
+    unknown: list[int] = []
+    spare: list[int] = []
+    for position, heading in enumerate(headings):
+        name = names.get(key(heading))
+        if name is not None:
+            standing.setdefault(name, []).append(position)
+        else:
+            (unknown if heading.strip(BLANKS) else spare).append(position)
+    return standing, unknown, spare
 
 
 def _nearest(form: TableForm, heading: str, standing: Collection[str]) -> str | None:
