@@ -162,11 +162,16 @@ def _is_free(column: Field) -> bool:
 
 
 def _not_sought(column: Field) -> frozenset[str]:
-    """Return the rules that a column cannot be judged by: two capitalised words may be a label, a day is what a date column holds."""
+    """Return the rules that a column cannot be judged by.
+
+    Two capitalised words may be a label, a day is what a date column holds, and an id that the register gave out may have any shape.
+    """
     if _is_free(column) or column.name == "participant_ref":
         return frozenset()
     if column.name == "outcome_ref":
         return frozenset({"H-007"})
+    if column.name.endswith("_id"):
+        return frozenset({"H-001", "H-003", "H-005", "H-006", "H-007"})
     return frozenset({"H-001", "H-007"} if column.type == "string" else {"H-001", "H-003", "H-005", "H-007"})
 
 
