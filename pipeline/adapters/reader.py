@@ -1,4 +1,4 @@
-"""Reads a delivery in a contained child process: limited in memory, time, files and environment, and ended when it does not end by itself.
+"""Reads a delivery in a contained child process: limited in memory, time and files, without network or environment, ended if it does not end itself.
 
 The parent never opens the delivery. It starts `pipeline.adapters.reading.child`, waits, and takes over the canonical tables that the child left.
 """
@@ -28,7 +28,8 @@ from pipeline.ports import ReadReturn, ReturnTable
 
 RETURN_TABLES = ("cover", "participants", "outcomes", "payments")
 START = (
-    "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from pipeline.adapters.reading.child import main; main(Path(sys.argv[1]))"
+    "import sys; sys.path.insert(0, sys.argv[2]); from pipeline.adapters.reading.isolation import isolate; isolate(); "
+    "from pathlib import Path; from pipeline.adapters.reading.child import main; main(Path(sys.argv[1]))"
 )
 ENVIRONMENT: Mapping[str, str] = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
 """All that the child gets to know of its surroundings: allocators that do not reserve address space ahead."""
@@ -128,13 +129,15 @@ class ContainedReader:
 
 
 def describe_form(table: TableSchema) -> dict[str, Any]:
-    """Return what the child must know of a table: its headings, which must be there, and whether its cells may hold free text."""
+    """Return what the child must know of a table: its headings, which must be there, and which columns hold free text."""
     return {
         "name": table.name,
         "columns": [[column.name, column.title, column.is_required] for column in table.fields],
-        "has_free_text": any(
-            column.type == "string" and not column.codelist and not {"pattern", "enum"} & set(column.constraints) for column in table.fields
-        ),
+        "free_text": [
+            column.name
+            for column in table.fields
+            if column.type == "string" and not column.codelist and not {"pattern", "enum"} & set(column.constraints)
+        ],
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -15,12 +16,12 @@ from pipeline.application.facts import TYPED_TABLES, DeliveredFacts, make_facts,
 from pipeline.application.register import fund_record
 from pipeline.application.services import Services, decide, read_ledger, seal, seal_file, unseal, unseal_path
 from pipeline.domain import submission
-from pipeline.domain.events import DomainEvent, FactFile, Recorded
+from pipeline.domain.events import DomainEvent, Recorded
 from pipeline.domain.findings import Finding, Severity, is_blocking
 from pipeline.domain.ledger import Ledger
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
 from pipeline.errors import HeldError, NotAllowedError, RuleError
-from pipeline.stages import contract, difference, intake, validation
+from pipeline.stages import contract, difference, intake, personal_data, validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +203,7 @@ def judge(services: Services, key: RevisionKey, revision: Revision, known: Ledge
     context = _contract_context(services, key.submission, revision, known)
     read = services.reader.read(unseal_path(services.restricted, revision.content))
     findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
+    findings += personal_data.check(services.definitions, read.tables)
     if not is_blocking(findings):
         findings += services.structure.check(read.tables)
     if not is_blocking(findings):
@@ -237,25 +239,33 @@ def _decide_simple(services: Services, key: RevisionKey, decision: Callable[[Sub
 def _contract_context(services: Services, key: SubmissionKey, revision: Revision, ledger: Ledger) -> contract.ContractContext:
     project = ledger.projects.get(key.project_id)
     fund_id = ledger.fund_of.get(key.project_id)
-    others = read_facts(services, _other_files(ledger, key))
-    outcomes, payments = others["outcomes"], others["payments"]
+    in_force = ledger.in_force(fund_id or "")
+    others = [found for other, found in in_force.items() if other.project_id == key.project_id and other.quarter != key.quarter]
+    earlier = read_facts(services, [file for other in others for file in other.facts], contract.EARLIER_COLUMNS)
+    before = in_force.get(key)
     return contract.ContractContext(
         key=key,
         received_on=revision.received_at.date(),
         fund=dict(fund_record(services, ledger, fund_id)) if fund_id else None,
-        project=json.loads(unseal(services.restricted, project)) if project else None,
-        known_participants=pc.unique(others["service_starts"]["participant"]),
-        earlier_outcomes=outcomes.select(["outcome", "participant", "metric_id", "achieved_on", "status", "return_quarter"]),
-        earlier_payments=payments.select(["payment", "metric_id", "payer_id", "basis", "quantity", "amount_gbp", "return_quarter"]),
-        earlier_starts=others["service_starts"].select(["participant", "started_on", "return_quarter"]),
+        project=_project_record(services, project) if project else None,
+        known_participants=pc.unique(earlier["service_starts"]["participant"]),
+        earlier_outcomes=earlier["outcomes"],
+        earlier_payments=earlier["payments"],
+        earlier_starts=earlier["service_starts"],
+        replaced=read_facts(services, before.facts if before is not None and before.number < revision.number else (), contract.EARLIER_COLUMNS),
+        accepted_as=[other for other, found in ledger.submissions.items() if other != key and _has_accepted(found, revision.content)],
+        metrics_elsewhere=lambda: _metrics(services, [ledger.projects[other] for other in ledger.records(fund_id or "") if other != key.project_id]),
     )
 
 
-def _other_files(ledger: Ledger, key: SubmissionKey) -> Sequence[FactFile]:
-    fund_id = ledger.fund_of.get(key.project_id, "")
-    return [
-        file
-        for other, revision in ledger.in_force(fund_id).items()
-        if other.project_id == key.project_id and other.quarter != key.quarter
-        for file in revision.facts
-    ]
+def _has_accepted(other: Submission, content: str) -> bool:
+    return other.in_force is not None and other.in_force.content == content
+
+
+def _project_record(services: Services, record: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(unseal(services.restricted, record))
+    return found
+
+
+def _metrics(services: Services, records: Sequence[str]) -> frozenset[str]:
+    return frozenset(metric["metric_id"] for record in records for metric in _project_record(services, record)["metrics"])

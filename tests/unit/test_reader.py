@@ -131,7 +131,7 @@ def column(answer: ReadReturn, table: str, name: str) -> list[str | None]:
 def test_a_workbook_becomes_canonical_tables_with_the_rows_that_people_see(read: Read) -> None:
     answer = read(workbook({"cover": COVER, "outcomes": [OUTCOMES, OUTCOME, [None] * 8, ["O2", *OUTCOME[1:]]]}))
 
-    assert answer.findings == []
+    assert rules(answer) == ["F-059"]
     outcomes = answer.tables["outcomes"]
     assert outcomes.cells.schema == pa.schema([("row", pa.int64()), *((name, pa.string()) for name in OUTCOMES)])
     assert outcomes.cells["row"].to_pylist() == [2, 4]
@@ -177,7 +177,7 @@ def test_a_workbook_that_counts_its_days_from_1904_gives_the_days_that_people_se
 
 
 def test_one_csv_is_the_table_that_its_headings_belong_to_and_has_no_cover(read: Read) -> None:
-    answer = read(b"\xef\xbb\xbf" + csv_of(OUTCOMES, OUTCOME))
+    answer = read(csv_of(OUTCOMES, OUTCOME))
 
     assert answer.findings == []
     assert column(answer, "outcomes", "outcome_ref") == ["O1"]
@@ -207,7 +207,9 @@ def test_headings_are_found_by_name_or_title_in_any_order_case_and_spacing(read:
 
     answer = read(csv_of(headings, ["payslip", "claimed", "O1", "M1", "2024-01-31", "1"]))
 
-    assert answer.findings == []
+    assert [(finding.rule, finding.column) for finding in answer.findings] == [
+        ("F-057", "achieved_on"), ("F-057", "metric_id"), ("F-057", "outcome_ref"), ("F-057", "quantity"), ("F-057", "status"), ("F-058", ""),
+    ]  # fmt: skip
     assert [column(answer, "outcomes", name) for name in ("outcome_ref", "metric_id", "evidence_type")] == [["O1"], ["M1"], ["payslip"]]
     assert answer.tables["outcomes"].cells.column_names == [
         "row", "evidence_type", "status", "outcome_ref", "metric_id", "achieved_on", "quantity",
@@ -264,7 +266,7 @@ def test_a_comment_may_go_over_several_lines(read: Read) -> None:
         (archive({"picture.png": b""}), "F-002"),
         (archive({}), "F-002"),
         (archive({"[Content_Types].xml": b"", "xl/workbook.xml": b"", "xl/vbaProject.bin": b""}), "F-003"),
-        ("outcome_ref".encode("utf-16"), "F-021"),
+        ("outcome_ref".encode("utf-32"), "F-021"),
         ("outcome_ref".encode("utf-16-le"), "F-021"),
         (b"PK\x03\x04 and nothing more", "F-015"),
         (archive({"cover.csv": b""}), "F-001"),
@@ -291,7 +293,7 @@ def test_every_rule_on_files_says_what_to_do(definitions: Definitions) -> None:
         (b"x" * 2_000_000, {"file_mb": 1}, "F-010"),
         (archive({f"{at}.csv": b"" for at in range(4)}), {"members": 3}, "F-011"),
         (archive({"outcomes.csv": b" " * 2_000_000}), {"unpacked_mb": 1}, "F-012"),
-        (archive({"outcomes.csv": b" " * 20_000_000}), {}, "F-012"),
+        (archive({"outcomes.csv": b" " * 20_000_000}), {}, "F-018"),
         (archive({"../outcomes.csv": b"x"}), {}, "F-013"),
         (archive({"/outcomes.csv": b"x"}), {}, "F-013"),
         (archive({"c:\\outcomes.csv": b"x"}), {}, "F-013"),
@@ -316,14 +318,14 @@ def test_symbolic_links_and_locked_entries_of_an_archive_are_refused(read: Read)
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
 
     assert rules(read(buffer.getvalue())) == ["F-013"]
-    assert rules(read(bytes(locked))) == ["F-013"]
+    assert rules(read(bytes(locked))) == ["F-005"]
 
 
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        (csv_of(OUTCOMES, OUTCOME) + b"O2,\xa35,M1,2024-01-31,1,claimed,,payslip\r\n", ("F-020", "", 3, "")),
-        (csv_of(OUTCOMES, OUTCOME) + b"O2,\0,M1,2024-01-31,1,claimed,,payslip\r\n", ("F-021", "", 0, "")),
+        (csv_of(OUTCOMES, OUTCOME) + b"O2,\xa3\xc2\xa3,M1,2024-01-31,1,claimed,,payslip\r\n", ("F-020", "", 3, "")),
+        (csv_of(OUTCOMES, OUTCOME) + b"O2,\0,M1,2024-01-31,1,claimed,,payslip\r\n", ("F-021", "", 3, "")),
         (
             csv_of(OUTCOMES, OUTCOME) + b'"O2,A,M1,2024-01-31,1,claimed,,payslip\r\nO3,A,M1,2024-01-31,1,claimed,,payslip',
             ("F-022", "outcomes", 3, ""),
@@ -334,9 +336,10 @@ def test_symbolic_links_and_locked_entries_of_an_archive_are_refused(read: Read)
         (csv_of(OUTCOMES, [*OUTCOME, ""]), ("F-024", "outcomes", 2, "")),
         (csv_of(OUTCOMES, ["x" * 40_000, *OUTCOME[1:]]), ("F-025", "outcomes", 2, "")),
         (csv_of(["x" * 40_000]), ("F-025", "", 1, "")),
-        (b";".join(name.encode() for name in OUTCOMES), ("F-026", "", 1, "")),
-        (archive({"outcomes.csv": b"\t".join(name.encode() for name in OUTCOMES)}), ("F-026", "outcomes", 1, "")),
-        (b"Return of the project\r\n" + csv_of(OUTCOMES), ("F-030", "", 1, "")),
+        (b"one;two;three", ("F-026", "", 1, "")),
+        (archive({"outcomes.csv": b"one\ttwo"}), ("F-026", "outcomes", 1, "")),
+        (b"Return of the project\r\n" + csv_of(OUTCOMES), ("F-047", "outcomes", 2, "")),
+        (b"Return of the project\r\n", ("F-030", "", 1, "")),
         (csv_of([*OUTCOMES, CANARY], [*OUTCOME, CANARY]), ("F-031", "outcomes", 1, "I")),
         (csv_of([*OUTCOMES, ""], [*OUTCOME, CANARY]), ("F-031", "outcomes", 1, "I")),
         (csv_of(OUTCOMES[:-1], OUTCOME[:-1]), ("F-032", "outcomes", 1, "evidence_type")),
@@ -433,7 +436,7 @@ def test_a_table_must_begin_in_the_first_cell_and_have_no_gaps_or_places_would_b
 
     assert places(shifted) == [("F-035", "outcomes", 1, "A")]
     assert places(gap) == [("F-035", "outcomes", 1, "C")]
-    assert places(below) == [("F-030", "outcomes", 1, "")]
+    assert places(below) == [("F-047", "outcomes", 2, "")]
 
 
 def shared_string_workbook(rows: str, strings: Sequence[str]) -> bytes:
@@ -474,7 +477,7 @@ def shared_string_workbook(rows: str, strings: Sequence[str]) -> bytes:
 def test_texts_in_a_part_of_their_own_and_cells_without_a_reference_are_read(read: Read) -> None:
     answer = read(shared_string_workbook('<row><c t="s"><v>8</v></c></row><row r="4"><c r="A4" t="s"><v>9</v></c></row>', ["O1", "O2"]))
 
-    assert answer.findings == []
+    assert rules(answer) == ["F-059"]
     assert answer.tables["outcomes"].cells["row"].to_pylist() == [2, 4]
     assert column(answer, "outcomes", "outcome_ref") == ["O1", "O2"]
 
@@ -504,7 +507,7 @@ def test_a_row_that_would_hide_another_is_refused(read: Read) -> None:
         return part.replace(row, row + row)
 
     assert places(read(with_part(book, "xl/worksheets/sheet2.xml", twice))) == [("F-027", "outcomes", 0, "")]
-    assert rules(read(with_part(book, "xl/worksheets/sheet2.xml", lambda part: part.replace(b'r="A2"', b'r="A7"')))) == ["F-027"]
+    assert rules(read(with_part(book, "xl/worksheets/sheet2.xml", lambda part: part.replace(b'r="A2"', b'r="A7"')))) == ["F-027", "F-078"]
 
 
 def test_rows_that_the_two_readers_do_not_both_see_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,7 +549,7 @@ def test_a_far_cell_is_refused_before_a_grid_is_built(read: Read) -> None:
 
     answer = read(workbook({"cover": COVER, "outcomes": [OUTCOMES, OUTCOME]}, far))
 
-    assert places(answer) == [("F-034", "outcomes", 0, "")]
+    assert places(answer) == [("F-017", "outcomes", 0, "")]
 
 
 def test_entity_declarations_are_refused(read: Read) -> None:
@@ -632,7 +635,7 @@ def unclosed_quote() -> bytes:
 
 @pytest.mark.parametrize(
     ("make", "rule"),
-    [(far_cell_bomb, "F-034"), (billion_laughs, "F-016"), (zip_bomb, "F-012"), (unclosed_quote, "F-022")],
+    [(far_cell_bomb, "F-017"), (billion_laughs, "F-016"), (zip_bomb, "F-018"), (unclosed_quote, "F-022")],
 )
 def test_hostile_files_are_contained_and_refused(read_contained: Read, make: Callable[[], bytes], rule: str) -> None:
     answer = read_contained(make())

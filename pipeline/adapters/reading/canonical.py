@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.stages.personal_data import kind_of_heading
+
 ASCII_BLANKS = " \t\n\v\f\r"
 BLANKS = ASCII_BLANKS + "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\ufeff"
 """What is trimmed from both ends of a cell: the spaces of Unicode and the characters that move the cursor."""
+
+CLOSE = 0.8
+"""How much a misspelt heading must have in common with one of ours to be taken for it (1 is everything)."""
 
 MOST_PLACES = 1000
 """How many places of one rule in one column are named; all are counted."""
@@ -32,17 +36,17 @@ class ColumnForm:
 
 @dataclass(frozen=True, kw_only=True)
 class TableForm:
-    """What a table of a return looks like. `has_free_text` allows line breaks inside cells."""
+    """What a table of a return looks like. `free_text` names the columns in which a person writes what they like, over several lines too."""
 
     name: str
     columns: Sequence[ColumnForm]
-    has_free_text: bool
+    free_text: frozenset[str]
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> TableForm:
         """Read the form from the request that the parent wrote."""
         columns = [ColumnForm(name=name, title=title, is_required=required) for name, title, required in document["columns"]]
-        return cls(name=document["name"], columns=columns, has_free_text=document["has_free_text"])
+        return cls(name=document["name"], columns=columns, free_text=frozenset(document["free_text"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,7 @@ class Layout:
     """
 
     positions: Mapping[str, int]
+    headings: Sequence[str] = ()
     spare: Sequence[int] = ()
 
 
@@ -77,17 +82,18 @@ class Findings:
     found: list[dict[str, Any]] = field(default_factory=list)
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    def add(self, rule: str, *, table: str = "", row: int = 0, column: str = "", **values: object) -> None:
-        """Take down one breach of a rule; past MOST_PLACES it is only counted."""
+    def add(self, rule: str, *, table: str = "", row: int = 0, column: str = "", times: int = 1, **values: object) -> None:
+        """Take down one breach of a rule, or the first of several; past MOST_PLACES it is only counted."""
         place = (rule, table, column)
-        self.counts[place] += 1
-        if self.counts[place] <= MOST_PLACES:
+        is_listed = self.counts[place] < MOST_PLACES
+        self.counts[place] += times
+        if is_listed:
             words = {name: str(value) for name, value in values.items()}
             self.found.append({"rule": rule, "table": table, "row": row, "column": column, "values": words})
 
     def refuse(self, rule: str, *, table: str = "", row: int = 0, column: str = "", **values: object) -> NoReturn:
         """Take down a breach after which nothing more can be read."""
-        self.add(rule, table=table, row=row, column=column, **values)
+        self.add(rule, table=table, row=row, column=column, times=1, **values)
         raise RefusedError(rule)
 
     def as_documents(self) -> list[dict[str, Any]]:
@@ -119,8 +125,45 @@ def heading_names(form: TableForm) -> Mapping[str, str]:
     return names
 
 
+def known_headings(form: TableForm, headings: Sequence[str]) -> int:
+    """Return how many of a row's cells are headings of a table."""
+    names = heading_names(form)
+    return sum(key(heading) in names for heading in headings)
+
+
+def find_heading_row(form: TableForm, rows: Sequence[Sequence[str]]) -> int:
+    """Return the row, from 1, in which most of a table's required headings stand together; 0 when there is none."""
+    needed = max(2, sum(column.is_required for column in form.columns) // 2)
+    return next((row for row, cells in enumerate(rows, start=1) if known_headings(form, cells) >= needed), 0)
+
+
 def match_headings(form: TableForm, headings: Sequence[str], findings: Findings) -> Layout | None:
     """Return where our columns stand, or None when the headings do not fit; then the findings say which and where."""
+    standing, unknown, spare = _sort_out(form, headings)
+    if not standing:
+        findings.add("F-030", table=form.name, row=1)
+        return None
+    nearest = {position: _nearest(form, headings[position], standing) for position in unknown}
+    missing = [c.name for c in form.columns if c.is_required and c.name not in standing and c.name not in nearest.values()]
+    repeated = {name: positions for name, positions in standing.items() if len(positions) > 1}
+    gaps = [position for position in spare if position < max(max(positions) for positions in standing.values())]
+    for position in unknown:
+        _add_unknown(form, headings[position], position, nearest[position], findings)
+    for position in gaps:
+        findings.add("F-035", table=form.name, row=1, column=letter(position))
+    for name in missing:
+        findings.add("F-032", table=form.name, row=1, column=name)
+    for name, positions in repeated.items():
+        findings.add("F-033", table=form.name, row=1, column=name, positions=", ".join(map(letter, positions)))
+    if unknown or gaps or missing or repeated:
+        return None
+    layout = Layout(positions={name: positions[0] for name, positions in standing.items()}, headings=tuple(headings), spare=spare)
+    _note_headings(form, layout, findings)
+    return layout
+
+
+def _sort_out(form: TableForm, headings: Sequence[str]) -> tuple[dict[str, list[int]], list[int], list[int]]:
+    """Return where each of our columns stands, where headings stand that are none of ours, and where there is no heading."""
     names = heading_names(form)
     standing: dict[str, list[int]] = {}
     unknown: list[int] = []
@@ -131,72 +174,49 @@ def match_headings(form: TableForm, headings: Sequence[str], findings: Findings)
             standing.setdefault(name, []).append(position)
         else:
             (unknown if heading.strip(BLANKS) else spare).append(position)
-    if not standing:
-        findings.add("F-030", table=form.name, row=1)
-        return None
-    missing = [column.name for column in form.columns if column.is_required and column.name not in standing]
-    repeated = {name: positions for name, positions in standing.items() if len(positions) > 1}
-    gaps = [position for position in spare if position < max(max(positions) for positions in standing.values())]
-    for position in unknown:
-        findings.add("F-031", table=form.name, row=1, column=letter(position))
-    for position in gaps:
-        findings.add("F-035", table=form.name, row=1, column=letter(position))
-    for name in missing:
-        findings.add("F-032", table=form.name, row=1, column=name)
-    for name, positions in repeated.items():
-        findings.add("F-033", table=form.name, row=1, column=name, positions=", ".join(map(letter, positions)))
-    if unknown or gaps or missing or repeated:
-        return None
-    return Layout(positions={name: positions[0] for name, positions in standing.items()}, spare=spare)
+    return standing, unknown, spare
+
+
+def _nearest(form: TableForm, heading: str, standing: Collection[str]) -> str | None:
+    """Return the column that a heading which is none of ours was probably meant for, among those that are not there."""
+    candidates = {plain: name for plain, name in heading_names(form).items() if name not in standing}
+    close = get_close_matches(key(heading), candidates, n=1, cutoff=CLOSE)
+    return candidates[close[0]] if close else None
+
+
+def _add_unknown(form: TableForm, heading: str, position: int, nearest: str | None, findings: Findings) -> None:
+    if nearest is not None:
+        findings.add("F-046", table=form.name, row=1, column=letter(position), nearest=nearest)
+        return
+    kind = kind_of_heading(heading)
+    if kind is not None:
+        findings.add("H-010", table=form.name, row=1, column=letter(position), kind=kind)
+    findings.add("F-031", table=form.name, row=1, column=letter(position))
+
+
+def _note_headings(form: TableForm, layout: Layout, findings: Findings) -> None:
+    """Say which headings were read although they are written in another way, and that their order is another."""
+    for column in form.columns:
+        if column.name in layout.positions and layout.headings[layout.positions[column.name]] not in (column.name, column.title):
+            findings.add("F-057", table=form.name, row=1, column=column.name)
+    ordered = [column.name for column in form.columns if column.name in layout.positions]
+    if ordered != sorted(layout.positions, key=lambda name: layout.positions[name]):
+        findings.add("F-058", table=form.name, row=1)
+
+
+def compose(cells: pa.StringArray) -> pa.StringArray:
+    """Return cells with every letter and its accents as one sign (NFC)."""
+    return cells if pc.all(pc.string_is_ascii(cells), min_count=0).as_py() else pc.utf8_normalize(cells, form="NFC")
+
+
+def trim(cells: pa.StringArray) -> pa.StringArray:
+    """Return cells without blanks at both ends."""
+    if pc.all(pc.string_is_ascii(cells), min_count=0).as_py():
+        return pc.ascii_trim(cells, characters=ASCII_BLANKS)
+    return pc.utf8_trim(cells, characters=BLANKS)
 
 
 def tidy(cells: pa.StringArray) -> pa.StringArray:
     """Return cells as they are compared and kept: composed (NFC), trimmed at both ends, null when nothing is left."""
-    if pc.all(pc.string_is_ascii(cells), min_count=0).as_py():
-        cells = pc.ascii_trim(cells, characters=ASCII_BLANKS)
-    else:
-        cells = pc.utf8_trim(pc.utf8_normalize(cells, form="NFC"), characters=BLANKS)
+    cells = trim(compose(cells))
     return pc.if_else(pc.equal(pc.binary_length(cells), 0), pa.scalar(None, pa.string()), cells)
-
-
-class TableWriter:
-    """Writes one canonical table into the hand-over folder, batch by batch, so that memory stays bounded."""
-
-    def __init__(self, folder: Path, form: TableForm, layout: Layout) -> None:
-        self._form = form
-        self._layout = layout
-        self._schema = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in layout.positions)])
-        self._sink = pa.OSFile(str(folder / f"{form.name}.arrow"), "wb")
-        self._writer = pa.ipc.new_file(self._sink, self._schema)
-        self._rows = 0
-        self._last_row = 1
-        self.filled_spares: set[int] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
-        self._sink.close()
-
-    def write(self, rows: pa.Int64Array, columns: Mapping[int, pa.StringArray]) -> None:
-        """Write the rows that hold anything. `columns` maps the delivered position to the cells."""
-        for position in self._layout.spare:
-            if tidy(columns[position]).null_count < len(rows):
-                self.filled_spares.add(position)
-        cells = [tidy(columns[position]) for position in self._layout.positions.values()]
-        batch = pa.RecordBatch.from_arrays([rows, *cells], schema=self._schema)
-        is_filled = cells[0].is_valid()
-        for column in cells[1:]:
-            is_filled = pc.or_(is_filled, column.is_valid())
-        batch = batch.filter(is_filled)
-        if batch.num_rows:
-            self._writer.write_batch(batch)
-            self._rows += batch.num_rows
-            self._last_row = batch.column(0)[-1].as_py()
-
-    def written(self, place: str, findings: Findings) -> WrittenTable:
-        """Return what was written. Columns without a heading that hold something become findings: they must not travel."""
-        for position in sorted(self.filled_spares):
-            findings.add("F-031", table=self._form.name, row=1, column=letter(position))
-        return WrittenTable(name=self._form.name, place=place, rows=self._rows, blank_rows=self._last_row - 1 - self._rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +17,18 @@ from pipeline.adapters.reading.canonical import (
     Layout,
     RefusedError,
     TableForm,
-    TableWriter,
     WrittenTable,
+    find_heading_row,
     key,
+    known_headings,
     letter,
     match_headings,
 )
 from pipeline.adapters.reading.containers import Caps
-from pipeline.adapters.reading.delimited import is_ours
+from pipeline.adapters.reading.delimited import HEADING_ROWS, is_ours
 from pipeline.adapters.reading.sheet_scan import DeclarationError, Sheet, SheetScan, find_blank_strings, list_relations, list_sheets, scan_sheet
+from pipeline.adapters.reading.surroundings import find_unseen_styles, look_around
+from pipeline.adapters.reading.tables import TableWriter
 
 Cell = str | int | float | bool | date | datetime | time | timedelta
 
@@ -36,22 +40,24 @@ FLOAT_DUST = 1e-9
 WHOLE_FLOATS = 1e15
 """Up to here a float holds every whole number."""
 
-FOREIGN_PARTS = ("xl/comments", "xl/threadedcomments", "xl/externallinks", "xl/embeddings", "xl/connections", "xl/pivotcache", "customxml/")
+BOMB_CELLS = 1_000_000_000
+"""A sheet of a few filled cells that spans more than this was made to exhaust whoever opens it."""
 
 
 def read_workbook(delivery: Path, forms: Mapping[str, TableForm], folder: Path, caps: Caps, findings: Findings) -> list[WrittenTable]:
     """Read the sheets of a workbook that are tables of ours; the cover is one of them."""
     tables: list[WrittenTable] = []
     with zipfile.ZipFile(delivery) as archive:
-        if any(name.casefold().startswith(FOREIGN_PARTS) for name in archive.namelist()):
-            findings.add("F-044")
         try:
             listed = list_sheets(archive)
             if {relation.part for relation in list_relations(archive) if relation.kind == "worksheet"} - {sheet.part for sheet in listed}:
                 findings.refuse("F-015", cause="sheet not listed")
+            look_around(archive, listed, forms, findings)
             sheets = _sheets_of(listed, forms, findings)
-            blank_strings = find_blank_strings(archive)
-            scans = {name: _scan(archive, sheet, forms[name], blank_strings, caps, findings) for name, sheet in sheets.items()}
+            blank_strings, unseen = find_blank_strings(archive), find_unseen_styles(archive)
+            scans = {
+                name: _scan(scan_sheet(archive, sheet.part, blank_strings, unseen), forms[name], caps, findings) for name, sheet in sheets.items()
+            }
             _check_cover(scans, findings)
         except DeclarationError:
             findings.refuse("F-016")
@@ -96,21 +102,36 @@ def _check_cover(scans: Mapping[str, SheetScan | None], findings: Findings) -> N
         findings.add("F-040", table="cover")
 
 
-def _scan(archive: zipfile.ZipFile, sheet: Sheet, form: TableForm, blank_strings: bytearray, caps: Caps, findings: Findings) -> SheetScan | None:
+def _scan(scan: SheetScan, form: TableForm, caps: Caps, findings: Findings) -> SheetScan | None:
     """Return where something stands in a sheet, or None when it must not be loaded or cannot be trusted."""
-    scan = scan_sheet(archive, sheet.part, blank_strings)
+    if scan.last_row * scan.columns > BOMB_CELLS:
+        findings.add("F-017", table=form.name)
+        return None
     if scan.columns > caps.columns or scan.last_row * scan.columns > caps.cells:
         findings.add("F-034", table=form.name, limit=caps.columns)
         return None
-    for row, column in scan.errors:
-        findings.add("F-041", table=form.name, row=row, column=letter(column))
-    for row, column in scan.uncalculated:
-        findings.add("F-042", table=form.name, row=row, column=letter(column))
+    for rule, places in (("F-041", scan.errors), ("F-042", scan.uncalculated), ("F-071", scan.commands), ("F-074", scan.formulas)):
+        for row, column in places:
+            findings.add(rule, table=form.name, row=row, column=letter(column))
     if scan.merged:
         findings.add("F-043", table=form.name, merged=scan.merged)
     if scan.is_disordered:
         findings.add("F-027", table=form.name)
-    return None if scan.errors or scan.uncalculated or scan.merged or scan.is_disordered else scan
+    _note_unseen(scan, form, findings)
+    return None if scan.errors or scan.uncalculated or scan.commands or scan.merged or scan.is_disordered else scan
+
+
+def _note_unseen(scan: SheetScan, form: TableForm, findings: Findings) -> None:
+    """Ask about what a person who looks at the sheet does not see; all of it was read."""
+    columns = sum(max(0, min(last, scan.columns - 1) - first + 1) for first, last in scan.hidden_columns)
+    if scan.hidden_rows or columns:
+        findings.add("F-075", table=form.name, rows=scan.hidden_rows, columns=columns)
+    if scan.is_filtered:
+        findings.add("F-076", table=form.name)
+    if scan.unseen:
+        findings.add("F-077", table=form.name, cells=scan.unseen)
+    if 0 < scan.stated_rows < scan.last_row:
+        findings.add("F-078", table=form.name, stated=scan.stated_rows, rows=scan.last_row)
 
 
 def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[Sequence[Cell]]:
@@ -123,33 +144,32 @@ def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[Sequence[Cell]]:
 
 def _read_sheet(rows: Iterator[Sequence[Cell]], form: TableForm, scan: SheetScan, folder: Path, findings: Findings) -> WrittenTable | None:
     headings = [_written(cell) or "" for cell in next(rows, [])]
+    if not known_headings(form, headings):
+        below = [[_written(cell) or "" for cell in row] for row in islice(rows, HEADING_ROWS)]
+        if row := find_heading_row(form, below):
+            findings.refuse("F-047", table=form.name, row=row + 1, heading_row=row + 1)
     layout = match_headings(form, headings, findings)
     if layout is None:
         return None
     filled: list[int] = []
-    with TableWriter(folder, form, layout) as writer:
-        for first, batch in _batches(rows):
-            columns = _columns(batch, layout)
-            filled.extend(first + at for at, row in enumerate(batch) if not _is_blank(row))
-            writer.write(pa.arange(first, first + len(batch)), columns)
+    with TableWriter(folder, form, layout, findings) as writer:
+        for numbers, batch in _batches(rows):
+            filled.extend(numbers)
+            writer.write(pa.array(numbers, pa.int64()), _columns(batch, layout))
     if filled != [row for row in scan.filled if row > 1]:
         findings.refuse("F-027", table=form.name)
-    return writer.written(form.name, findings)
+    return writer.written(form.name)
 
 
-def _batches(rows: Iterator[Sequence[Cell]]) -> Iterator[tuple[int, list[Sequence[Cell]]]]:
-    first, batch = 2, list[Sequence[Cell]]()
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH_ROWS:
-            yield first, batch
-            first, batch = first + len(batch), []
-    if batch:
-        yield first, batch
+def _batches(rows: Iterator[Sequence[Cell]]) -> Iterator[tuple[list[int], list[Sequence[Cell]]]]:
+    """Yield the rows below the headings in which something stands, with their numbers."""
+    filled = ((number, row) for number, row in enumerate(rows, start=2) if not _is_blank(row))
+    while batch := list(islice(filled, BATCH_ROWS)):
+        yield [number for number, _ in batch], [row for _, row in batch]
 
 
 def _is_blank(row: Sequence[Cell]) -> bool:
-    return all(isinstance(cell, str) and not cell.strip(BLANKS) for cell in row)
+    return row.count("") == len(row) or all(isinstance(cell, str) and not cell.strip(BLANKS) for cell in row)
 
 
 def _columns(batch: Sequence[Sequence[Cell]], layout: Layout) -> dict[int, pa.StringArray]:
