@@ -160,6 +160,7 @@ def _read_rule(entry: Mapping[str, Any]) -> Rule:
         fix=entry["fix"],
         why=entry.get("why", ""),
         quarantine=entry.get("quarantine", False),
+        limits=entry.get("limits", {}),
     )
 
 

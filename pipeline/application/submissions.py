@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from pipeline.application.services import Services, decide, read_ledger, seal, s
 from pipeline.domain import submission
 from pipeline.domain.events import DomainEvent, FactFile, Recorded
 from pipeline.domain.findings import Finding, is_blocking
-from pipeline.domain.ledger import FACT_TABLES, Ledger
+from pipeline.domain.ledger import FACT_TABLES
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
 from pipeline.errors import NotAllowedError, RuleError, UnavailableError
 from pipeline.ports import ReadReturn
@@ -224,25 +225,44 @@ def _contract_context(services: Services, key: SubmissionKey, revision: Revision
     ledger = read_ledger(services)
     project = ledger.projects.get(key.project_id)
     fund_id = ledger.fund_of.get(key.project_id)
-    others = read_facts(services, _other_files(ledger, key))
-    outcomes, payments = others["outcomes"], others["payments"]
+    in_force = ledger.in_force(fund_id or "")
+    others = [found for other, found in in_force.items() if other.project_id == key.project_id and other.quarter != key.quarter]
+    earlier = _read_judged(services, [file for other in others for file in other.facts])
     return contract.ContractContext(
         key=key,
         received_on=revision.received_at.date(),
         fund=dict(fund_record(services, ledger, fund_id)) if fund_id else None,
-        project=json.loads(unseal(services.restricted, project)) if project else None,
-        known_participants=pc.unique(others["service_starts"]["participant"]),
-        earlier_outcomes=outcomes.select(["outcome", "participant", "metric_id", "achieved_on", "status", "return_quarter"]),
-        earlier_payments=payments.select(["payment", "metric_id", "payer_id", "basis", "quantity", "amount_gbp", "return_quarter"]),
-        earlier_starts=others["service_starts"].select(["participant", "started_on", "return_quarter"]),
+        project=_project_record(services, project) if project else None,
+        known_participants=pc.unique(earlier["service_starts"]["participant"]),
+        earlier_outcomes=earlier["outcomes"],
+        earlier_payments=earlier["payments"],
+        earlier_starts=earlier["service_starts"],
+        replaced=_read_judged(services, in_force[key].facts if key in in_force else ()),
+        accepted_as=[other for other, found in ledger.submissions.items() if other != key and _has_accepted(found, revision.content)],
+        metrics_elsewhere=lambda: _metrics(services, [ledger.projects[other] for other in ledger.records(fund_id or "") if other != key.project_id]),
     )
 
 
-def _other_files(ledger: Ledger, key: SubmissionKey) -> Sequence[FactFile]:
-    fund_id = ledger.fund_of.get(key.project_id, "")
-    return [
-        file
-        for other, revision in ledger.in_force(fund_id).items()
-        if other.project_id == key.project_id and other.quarter != key.quarter
-        for file in revision.facts
-    ]
+def _has_accepted(other: Submission, content: str) -> bool:
+    return other.in_force is not None and other.in_force.content == content
+
+
+def _read_judged(services: Services, files: Sequence[FactFile]) -> Mapping[str, pa.Table]:
+    """Return what the rules of the contract look at of sealed facts, by table."""
+    found: dict[str, list[pa.Table]] = {name: [] for name in FACT_TABLES}
+    for file in files:
+        path, columns = unseal_path(services.restricted, file.sha256), list(contract.EARLIER_COLUMNS[file.table])
+        found[file.table].append(pq.read_table(path, columns=columns, page_checksum_verification=True))
+    schemas = {name: frames.arrow_schema(services.definitions.table("facts", name)) for name in FACT_TABLES}
+    return {
+        name: pa.concat_tables([schemas[name].empty_table().select(list(contract.EARLIER_COLUMNS[name])), *tables]) for name, tables in found.items()
+    }
+
+
+def _project_record(services: Services, record: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(unseal(services.restricted, record))
+    return found
+
+
+def _metrics(services: Services, records: Sequence[str]) -> frozenset[str]:
+    return frozenset(metric["metric_id"] for record in records for metric in _project_record(services, record)["metrics"])

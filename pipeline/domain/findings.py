@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -43,7 +43,8 @@ class Finding:
 class Rule:
     """One numbered rule of the catalogue. `message` has `{placeholders}`; `why` says why it matters, `fix` what to do.
 
-    A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart.
+    A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart. `limits` are
+    the numbers at which a rule that must draw a line somewhere draws it.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Rule:
     fix: str
     why: str = ""
     quarantine: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def found(self, table: str = "", row: int = 0, column: str = "", **values: str) -> Finding:
         """Return a finding of this rule at a place."""
