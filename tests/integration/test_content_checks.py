@@ -129,7 +129,7 @@ def test_a_right_table_meets_its_suite_and_so_does_an_empty_one(definitions: Def
 @pytest.mark.parametrize(
     ("suite", "change", "rule", "column"),
     [
-        ("submission_participants", {"started_on": date(2009, 12, 31)}, "C-201", "started_on"),
+        ("submission_payments", {"period_start": date(2009, 12, 31)}, "C-201", "period_start"),
         ("submission_participants", {"left_on": date(2023, 12, 31)}, "C-202", "left_on"),
         ("submission_outcomes", {"verified_on": None}, "C-211", "verified_on"),
         ("submission_outcomes", {"verified_on": None, "status": "rejected"}, "C-211", "verified_on"),
