@@ -228,6 +228,7 @@ def _contract_context(services: Services, key: SubmissionKey, revision: Revision
     in_force = ledger.in_force(fund_id or "")
     others = [found for other, found in in_force.items() if other.project_id == key.project_id and other.quarter != key.quarter]
     earlier = _read_judged(services, [file for other in others for file in other.facts])
+    before = in_force.get(key)
     return contract.ContractContext(
         key=key,
         received_on=revision.received_at.date(),
@@ -237,7 +238,7 @@ def _contract_context(services: Services, key: SubmissionKey, revision: Revision
         earlier_outcomes=earlier["outcomes"],
         earlier_payments=earlier["payments"],
         earlier_starts=earlier["service_starts"],
-        replaced=_read_judged(services, in_force[key].facts if key in in_force else ()),
+        replaced=_read_judged(services, before.facts if before is not None and before.number < revision.number else ()),
         accepted_as=[other for other, found in ledger.submissions.items() if other != key and _has_accepted(found, revision.content)],
         metrics_elsewhere=lambda: _metrics(services, [ledger.projects[other] for other in ledger.records(fund_id or "") if other != key.project_id]),
     )

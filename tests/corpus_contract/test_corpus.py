@@ -17,7 +17,21 @@ import pytest
 from pipeline.domain.findings import Severity
 from pipeline.domain.submission import RevisionKey, SubmissionKey
 from pipeline.stages.validation import make_report
-from tests.corpus_contract.given import BEFORE, DEFINITIONS, LAST, NOW, Return, judge, outcome, payment, person, revised
+from tests.corpus_contract.given import (
+    BEFORE,
+    CHECKER,
+    DEFINITIONS,
+    LAST,
+    NOW,
+    Return,
+    as_typed,
+    judge,
+    judge_content_at_once,
+    outcome,
+    payment,
+    person,
+    revised,
+)
 
 Place = tuple[str, int, str]
 NOWHERE: Place = ("", 0, "")
@@ -436,6 +450,17 @@ MOVEMENT = [
 CORPUS = [*COVERS, *STRUCTURE, *CONTENT, *CODES, *DAYS, *PEOPLE, *REPEATS, *MONEY, *MOVEMENT]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _judged_content() -> None:
+    judge_content_at_once([*(Return.good(name) for name in ("P1", "C1")), *(made(wrong) for wrong in CORPUS)])
+
+
+def made(wrong: Mistake) -> Return:
+    given = Return.good(wrong.project)
+    wrong.make(given)
+    return given
+
+
 @pytest.mark.parametrize("project_id", ["P1", "C1"])
 def test_the_good_returns_have_no_findings_and_nor_do_they_as_revisions(project_id: str) -> None:
     assert judge(Return.good(project_id)) == []
@@ -444,10 +469,7 @@ def test_the_good_returns_have_no_findings_and_nor_do_they_as_revisions(project_
 
 @pytest.mark.parametrize("wrong", CORPUS, ids=lambda wrong: f"{wrong.rule}-{'-'.join(str(part) for part in wrong.place)}")
 def test_one_mistake_gives_its_finding_at_its_place_and_nothing_else(wrong: Mistake) -> None:
-    given = Return.good(wrong.project)
-    wrong.make(given)
-
-    findings = judge(given)
+    findings = judge(made(wrong))
 
     told = [finding for finding in findings if finding.severity is not Severity.NOTE and finding.rule not in wrong.also]
     assert [(finding.rule, finding.table, finding.row, finding.column) for finding in told] == [(wrong.rule, *wrong.place)]
@@ -471,3 +493,13 @@ def test_every_rule_of_ours_says_why_it_matters_and_what_to_do() -> None:
             assert all(text.endswith(".") for text in (rule.why, rule.fix)), rule.id
             assert rule.message.endswith((".", "{hint}")), rule.id
             assert not rule.quarantine
+
+
+def test_content_that_is_judged_at_once_is_judged_as_it_is_alone() -> None:
+    for wrong in (CONTENT[2], CONTENT[5]):
+        given = made(wrong)
+        name = wrong.place[0]
+        frame = as_typed(given.rows)[name]
+        alone = CHECKER.check(f"submission_{name}", frame, frame["row"].to_pylist())
+        at_once = [finding for finding in judge(given) if finding.rule.startswith("C-")]
+        assert [(finding.rule, finding.row, finding.column) for finding in alone] == [(f.rule, f.row, f.column) for f in at_once] != []

@@ -32,12 +32,14 @@ def _check_metric_caps(given: Given) -> list[Finding]:
         mine = here.filter(equal_to(here["code"], code))
         before = total(earlier["units"].filter(equal_to(earlier["code"], code)))
         running = pc.add(pc.cumulative_sum(mine["units"].combine_chunks()), before)
-        is_over = pc.fill_null(pc.greater(running, caps.take(mine["rate"].combine_chunks())), False)
+        is_over = pc.and_(pc.greater(running, caps.take(mine["rate"].combine_chunks())), pc.greater(mine["units"].combine_chunks(), 0))
+        first = pc.index(is_over, True).as_py()
+        limit = rate_card[mine["rate"][first].as_py()]["cap_quantity"] if first >= 0 else None
         # A correction further down may bring the sum back under the cap.
-        if mine.num_rows and pc.index(is_over, True).as_py() >= 0:
-            limit = rate_card[mine["rate"][pc.index(is_over, True).as_py()].as_py()]["cap_quantity"]
-            values = {"metric_id": metric_id, "payer_id": payer_id, "cap_quantity": str(limit), "total_quantity": str(running[-1])}
-            found += given.found_first("K-318", "payments", "quantity", mine, is_over, **values) if running[-1].as_py() > limit else []
+        if limit is None or running[-1].as_py() <= limit:
+            continue
+        values = {"metric_id": metric_id, "payer_id": payer_id, "cap_quantity": str(limit), "total_quantity": str(running[-1])}
+        found += given.found_first("K-318", "payments", "quantity", mine, is_over, **values)
     return found
 
 
@@ -55,7 +57,7 @@ def _check_payer_caps(given: Given) -> list[Finding]:
         running = pc.add(pc.cumulative_sum(pence(mine["amount_gbp"])), before)
         total_gbp = pounds(running[-1].as_py())
         if cap is not None and running[-1].as_py() > int(Decimal(cap) * 100):
-            is_over = pc.greater(running, int(Decimal(cap) * 100))
+            is_over = pc.and_(pc.greater(running, int(Decimal(cap) * 100)), pc.greater(mine["amount_gbp"], 0))
             found += given.found_first(
                 "K-337", "payments", "amount_gbp", mine, is_over, payer_id=payer_id, payer_cap_gbp=f"{Decimal(cap):.2f}", total_gbp=total_gbp
             )
