@@ -155,8 +155,9 @@ def only_late_rows(given: Return) -> None:
     given.rows["payments"] = [payment("D-P1", "COUNCIL", "HOURS", 12, "108.00", LAST), payment("D-P2", "FUND", "HOURS", 12, "36.00", LAST)]
 
 
-def seventy_newcomers(given: Return) -> None:
-    given.rows["participants"] = [person(f"D-{n}", "2024-04-01") for n in range(1, 71)]
+def ten_times_the_newcomers(given: Return) -> None:
+    given.earlier[LAST]["participants"] += [person(f"C-{n}", "2024-01-08") for n in range(8, 22)]
+    given.rows["participants"] = [person(f"D-{n}", "2024-04-01") for n in range(1, 211)]
 
 
 def the_last_return_again(given: Return) -> None:
@@ -438,7 +439,7 @@ MOVEMENT = [
     mistake(
         "K-341", ("outcomes", 3, "quantity"), cells("outcomes", 3, quantity="370"), project="C1", figure="The units of MEALS", before="37", now="370"
     ),
-    mistake("K-341", ("participants", 0, "participant_ref"), seventy_newcomers, figure="The number of participants", before="7", now="70"),
+    mistake("K-341", ("participants", 0, "participant_ref"), ten_times_the_newcomers, figure="The number of participants", before="21", now="210"),
     mistake(
         "K-341", ("payments", 4, "amount_gbp"), both(without_payer_caps, cells("payments", 4, amount_gbp="38000.00")), also="K-319", project="C1"
     ),
