@@ -172,6 +172,7 @@ def _read_rule(entry: Mapping[str, Any]) -> Rule:
         why=entry.get("why", ""),
         quarantine=entry.get("quarantine", False),
         must_explain=entry.get("must_explain", False),
+        limits=entry.get("limits", {}),
     )
 
 

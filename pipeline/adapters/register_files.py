@@ -21,7 +21,7 @@ from pipeline.domain.findings import Finding, in_order, is_blocking
 from pipeline.domain.tables import Definitions, Field, FieldType, TableSchema
 from pipeline.errors import RuleError
 from pipeline.stages import frames
-from pipeline.stages.registration import REGISTER_TABLES, describe_form
+from pipeline.stages.registration import LATER_COLUMNS, REGISTER_TABLES, describe_form
 
 OPTIONAL_TABLES = frozenset({"investments"})
 FINDINGS_LIMIT = 100_000
@@ -92,7 +92,7 @@ def _read_sheet(path: Path, schema: TableSchema, definitions: Definitions) -> tu
 
 def _check_headings(headings: Sequence[str], schema: TableSchema, definitions: Definitions) -> Iterator[Finding]:
     for column in schema.columns:
-        if column not in headings:
+        if column not in headings and column not in LATER_COLUMNS.get(schema.name, ()):
             yield definitions.rule("R-403").found(schema.name, 1, column, expected=column)
     for position, heading in enumerate(headings, start=1):
         if heading not in schema.columns or heading in headings[: position - 1]:
@@ -165,7 +165,8 @@ def _number(error: Any, sheet: _Sheet) -> int:
 
 
 def _typed(sheet: _Sheet, schema: TableSchema) -> pa.Table:
-    columns = {name: [row[position] for row in sheet.rows] for position, name in enumerate(sheet.headings)}
+    columns = dict.fromkeys(schema.columns, [""] * len(sheet.rows))
+    columns |= {name: [row[position] for row in sheet.rows] for position, name in enumerate(sheet.headings)}
     typed = pa.table(
         {column.name: pa.array([_value(text, column.type) for text in columns[column.name]], frames.arrow_type(column)) for column in schema.fields}
     )

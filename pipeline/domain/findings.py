@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -44,7 +44,8 @@ class Rule:
     """One numbered rule of the catalogue. `message` has `{placeholders}`; `why` says why it matters, `fix` what to do.
 
     A query of a rule with `must_explain` has to be explained before the return is accepted; another is accepted and flagged until it is.
-    A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart.
+    A delivery that breaks a rule with `quarantine` holds what must not travel, personal data or an attack: it is refused and set apart. `limits` are
+    the numbers at which a rule that must draw a line somewhere draws it.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Rule:
     why: str = ""
     quarantine: bool = False
     must_explain: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def found(self, table: str = "", row: int = 0, column: str = "", **values: str) -> Finding:
         """Return a finding of this rule at a place."""

@@ -19,6 +19,10 @@ Row = dict[str, object]
 Rows = Mapping[str, Sequence[Row]]
 ROOM = Decimal("1.05")
 """How far a cap lies above what is expected in the best case, or was done in the end."""
+MOST_WEEKS = 52
+"""The weeks of the four quarters for which a person is followed."""
+SHARE_ROOM = Decimal("0.10")
+"""How far the share of the fund may lie above its part of the dearest price: payments for activity and corrections are not split by price."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,6 @@ def _written(cell: object) -> str:
 
 
 def _project(fund: SampleFund, project: SampleProject, done: Achieved) -> Row:
-    planned = max(_total(project, scenario) for scenario in ("high", "medium"))
-    thousands = int(max(planned, done.paid_gbp) * ROOM) // 1000 + 1
     return {
         "project_id": project.project_id,
         "fund_id": fund.fund_id,
@@ -78,9 +80,22 @@ def _project(fund: SampleFund, project: SampleProject, done: Achieved) -> Row:
         "starts_on": project.starts_on,
         "ends_on": project.ends_on,
         "claims_until": project.claims_until,
-        "contract_cap_gbp": (Decimal(thousands) * 1000).quantize(PENNY),
+        "contract_cap_gbp": _contract_cap(project, done),
         "return_kind": project.return_kind,
     }
+
+
+def _contract_cap(project: SampleProject, done: Achieved) -> Decimal:
+    planned = max(_total(project, scenario) for scenario in ("high", "medium"))
+    return (Decimal(int(max(planned, done.paid_gbp) * ROOM) // 1000 + 1) * 1000).quantize(PENNY)
+
+
+def _payer_caps(project: SampleProject, payer_id: str, cap: Decimal) -> Row:
+    """Return what a payer has agreed to pay at most: the fund a share of everything, in some projects the council an amount."""
+    if payer_id != FUND_PAYER_ID:
+        return {"payer_cap_gbp": cap if project.number % 4 == 1 else None}
+    parts = [metric.prices[payer_id][0] / sum(before for before, _ in metric.prices.values()) for metric in project.metrics]
+    return {"payer_cap_share": (max(parts) + SHARE_ROOM).quantize(Decimal("0.01"))}
 
 
 def _metrics(project: SampleProject) -> Sequence[Row]:
@@ -95,6 +110,7 @@ def _metrics(project: SampleProject) -> Sequence[Row]:
             "after_metric_id": None if metric.after is None else project.metrics[metric.after].metric_id,
             "after_days": None if metric.after is None else metric.kind.after_days,
             "supersedes_metric_id": None,
+            "cap_per_person": MOST_WEEKS if metric.kind.is_counted_in_weeks and project.return_kind == "participants" else None,
         }
         for metric in project.metrics
     ]
@@ -110,6 +126,7 @@ def _rate_card(fund: SampleFund, project: SampleProject, done: Achieved) -> Sequ
         cap = None if position % 2 else (int(most * ROOM) // 10 + 1) * 10
         for payer_id in project.payer_ids:
             row: Row = {"project_id": project.project_id, "metric_id": metric.metric_id, "payer_id": payer_id, "cap_quantity": cap}
+            row |= _payer_caps(project, payer_id, _contract_cap(project, done))
             before, after = metric.prices[payer_id]
             until = None if change is None else change - timedelta(days=1)
             rows.append({**row, "price_gbp": before, "valid_from": project.starts_on, "valid_to": until})

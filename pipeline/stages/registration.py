@@ -31,6 +31,11 @@ Rows = Mapping[str, Sequence[Row]]
 FUND_TABLES: tuple[str, ...] = ("funds", "payers")
 PROJECT_TABLES: tuple[str, ...] = ("projects", "metrics", "rate_card", "plans", "investments")
 REGISTER_TABLES: tuple[str, ...] = FUND_TABLES + PROJECT_TABLES
+LATER_COLUMNS: Mapping[str, frozenset[str]] = {
+    "metrics": frozenset({"cap_per_person", "valid_from", "valid_to"}),
+    "rate_card": frozenset({"payer_cap_gbp", "payer_cap_share"}),
+}
+"""Columns that came to the register after records had been sealed: a file may leave them out, and a record that does not use them keeps its hash."""
 LARGEST = 999_999_999_999
 """Fits the decimals of the tables, and the whole numbers that every JSON reader keeps exact."""
 YEARS = range(1990, 2101)
@@ -52,6 +57,7 @@ _REFERENCES: tuple[tuple[str, str, str], ...] = (
 _IN_ORDER: tuple[tuple[str, str, str], ...] = (
     ("projects", "starts_on", "ends_on"),
     ("projects", "ends_on", "claims_until"),
+    ("metrics", "valid_from", "valid_to"),
     ("rate_card", "valid_from", "valid_to"),
 )
 _MEASURES: Mapping[str, Mapping[str, bool]] = {
@@ -119,7 +125,11 @@ def _project_record(project: Row, sealed: Rows) -> Record:
 
 
 def _seal(rows: Sequence[Row], schema: TableSchema) -> Sequence[Row]:
-    sealed = [{column.name: _seal_cell(row[column.name], column) for column in schema.fields} for row in rows]
+    later = LATER_COLUMNS.get(schema.name, frozenset())
+    sealed = [
+        {column.name: _seal_cell(row[column.name], column) for column in schema.fields if column.name not in later or row[column.name] is not None}
+        for row in rows
+    ]
     return sorted(sealed, key=lambda row: [(row[name] is not None, row[name]) for name in schema.primary_key])
 
 
@@ -132,7 +142,7 @@ def _seal_cell(cell: object, column: Field) -> object:
 
 
 def _unseal(rows: Sequence[Row], schema: TableSchema) -> pa.Table:
-    typed = [{column.name: _unseal_cell(row[column.name], column) for column in schema.fields} for row in rows]
+    typed = [{column.name: _unseal_cell(row.get(column.name), column) for column in schema.fields} for row in rows]
     return frames.conform(schema, frames.from_rows(schema, typed))
 
 
@@ -242,6 +252,14 @@ def _check_prices_apart(rows: Rows, definitions: Definitions) -> Iterator[Findin
             last = max(last, row["valid_to"] or date.max)
 
 
+def _check_payer_caps(rows: Rows, definitions: Definitions) -> Iterator[Finding]:
+    for terms in _grouped(rows["rate_card"], ("project_id", "payer_id")).values():
+        for column in ("payer_cap_gbp", "payer_cap_share"):
+            for row in terms:
+                if row[column] != terms[0][column]:
+                    yield definitions.rule("R-433").found("rate_card", row["row"], column)
+
+
 def _check_versions(rows: Rows, definitions: Definitions) -> Iterator[Finding]:
     versioned = [row for row in rows["plans"] if row["plan_version"] is not None]
     for plan in _grouped(versioned, ("project_id",)).values():
@@ -288,6 +306,7 @@ _CHECKS: tuple[Callable[[Rows, Definitions], Iterable[Finding]], ...] = (
     _check_metrics_own,
     _check_dates,
     _check_prices_apart,
+    _check_payer_caps,
     _check_versions,
     _check_measures,
     _check_circles,

@@ -131,7 +131,7 @@ def test_a_right_table_meets_its_suite_and_so_does_an_empty_one(definitions: Def
 @pytest.mark.parametrize(
     ("suite", "change", "rule", "column"),
     [
-        ("submission_participants", {"started_on": date(2009, 12, 31)}, "C-201", "started_on"),
+        ("submission_payments", {"period_start": date(2009, 12, 31)}, "C-201", "period_start"),
         ("submission_participants", {"left_on": date(2023, 12, 31)}, "C-202", "left_on"),
         ("submission_outcomes", {"verified_on": None}, "C-211", "verified_on"),
         ("submission_outcomes", {"verified_on": None, "status": "rejected"}, "C-211", "verified_on"),
@@ -146,6 +146,8 @@ def test_a_right_table_meets_its_suite_and_so_does_an_empty_one(definitions: Def
         ("submission_payments", {"quantity": None}, "C-226", "quantity"),
         ("submission_payments", {"basis": "activity", "metric_id": None}, "C-227", "quantity"),
         ("submission_payments", {"amount_gbp": Decimal("-0.01")}, "C-228", "amount_gbp"),
+        ("submission_payments", {"amount_gbp": Decimal(0), "quantity": 0}, "C-229", "amount_gbp"),
+        ("submission_payments", {"paid_on": date(2023, 12, 31)}, "C-230", "paid_on"),
     ],
 )
 def test_each_rule_on_content_fires_where_the_person_sees_it(
@@ -154,7 +156,9 @@ def test_each_rule_on_content_fires_where_the_person_sees_it(
     findings = checker.check(suite, table(definitions, suite, {}, change, {}), rows=[2, 7, 9])
 
     assert places(findings) == [(rule, suite.partition("_")[2], 7, column)]
-    assert findings[0].severity is {"C-214": Severity.NOTE, "C-225": Severity.QUERY}.get(rule, Severity.ERROR)
+    assert findings[0].severity is {"C-214": Severity.NOTE, "C-225": Severity.QUERY, "C-229": Severity.QUERY, "C-230": Severity.QUERY}.get(
+        rule, Severity.ERROR
+    )
     assert dict(findings[0].values) == {"count": "1"}
 
 
@@ -164,7 +168,7 @@ def test_each_rule_on_content_fires_where_the_person_sees_it(
         {"basis": "correction", "reason": "overpaid", "amount_gbp": Decimal(-5)},
         {"basis": "correction", "reason": "underpaid", "metric_id": None, "quantity": None},
         {"basis": "activity", "metric_id": None, "quantity": None},
-        {"amount_gbp": Decimal(0), "quantity": 0},
+        {"paid_on": date(2024, 1, 1)},
     ],
 )
 def test_corrections_and_payments_for_activity_have_their_own_form(

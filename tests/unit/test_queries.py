@@ -120,7 +120,7 @@ def test_revisions_are_listed_with_what_became_of_them(told: World) -> None:
     assert [(row.key, row.state, row.is_in_force, row.rows, row.late_rows, dict(row.findings)) for row in rows] == [
         ("P1/2024-Q1/1", "accepted", False, 21, 0, {}),
         ("P1/2024-Q1/2", "accepted", True, 22, 0, {}),
-        ("P2/2024-Q1/1", "rejected", False, None, None, {"K-301": 1}),
+        ("P2/2024-Q1/1", "rejected", False, None, None, {"K-323": 1}),
     ]
     assert (rows[1].received_by, rows[1].received_at, rows[1].size_bytes > 0) == ("team", NOW, True)
 

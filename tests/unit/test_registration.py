@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.definitions import find_definitions, load_definitions
 from pipeline.domain.findings import Finding, Severity
 from pipeline.stages import frames
-from pipeline.stages.registration import LARGEST, REGISTER_TABLES, check_revision, make_records, record_bytes, register_tables
+from pipeline.stages.registration import LARGEST, LATER_COLUMNS, REGISTER_TABLES, check_revision, make_records, record_bytes, register_tables
 
 Rows = dict[str, list[dict[str, Any]]]
 DEFINITIONS = load_definitions(find_definitions())
@@ -124,6 +124,20 @@ def test_records_become_the_typed_tables_that_they_were_made_of() -> None:
     assert make_records(back, DEFINITIONS)[0] == records
 
 
+def test_a_record_from_before_a_column_came_is_still_a_table_and_one_that_does_not_use_the_column_keeps_its_hash() -> None:
+    records, _ = make_records(typed(copy.deepcopy(dict(REGISTER))), DEFINITIONS)
+    assert not any(LATER_COLUMNS["metrics"] & set(metric) for metric in records.projects["P1"]["metrics"])
+    tables = register_tables(DEFINITIONS, records.fund, records.projects)
+    assert tables["metrics"]["valid_to"].null_count == tables["metrics"].num_rows > 0
+
+    rows = copy.deepcopy(dict(REGISTER))
+    rows["metrics"][0] |= {"valid_to": date(2024, 3, 1), "cap_per_person": 4}
+    changed, findings = make_records(typed(rows), DEFINITIONS)
+    assert findings == []
+    assert {"valid_to": "2024-03-01", "cap_per_person": 4}.items() <= changed.projects["P1"]["metrics"][0].items()
+    assert register_tables(DEFINITIONS, changed.fund, changed.projects)["metrics"]["cap_per_person"].to_pylist().count(4) == 1
+
+
 def test_a_fund_without_investments_has_an_empty_table_of_them() -> None:
     records, _ = make_records({**REGISTER, "investments": []}, DEFINITIONS)
     back = register_tables(DEFINITIONS, records.fund, records.projects)
@@ -175,6 +189,9 @@ FAULTS: Sequence[tuple[Callable[[Rows], object], tuple[str, str, int, str]]] = [
     (lambda r: r["rate_card"][0].update(valid_to=date(2023, 3, 31)), ("R-425", "rate_card", 2, "valid_to")),
     (lambda r: r["rate_card"][0].update(valid_to=date(2024, 1, 1)), ("R-426", "rate_card", 3, "valid_from")),
     (lambda r: r["rate_card"][0].update(valid_to=None), ("R-426", "rate_card", 3, "valid_from")),
+    (lambda r: r["rate_card"][1].update(payer_cap_gbp=Decimal(5)), ("R-433", "rate_card", 3, "payer_cap_gbp")),
+    (lambda r: r["rate_card"][1].update(payer_cap_share=Decimal("0.5")), ("R-433", "rate_card", 3, "payer_cap_share")),
+    (lambda r: r["metrics"][0].update(valid_from=date(2024, 1, 2), valid_to=date(2024, 1, 1)), ("R-425", "metrics", 2, "valid_to")),
     (lambda r: r["plans"][3].update(plan_version=3), ("R-427", "plans", 5, "plan_version")),
     (lambda r: r["plans"][1].update(agreed_on=date(2023, 1, 10)), ("R-428", "plans", 3, "agreed_on")),
     (lambda r: r["plans"][1].update(agreed_on=None), ("R-428", "plans", 3, "agreed_on")),
