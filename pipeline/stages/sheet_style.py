@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openpyxl.cell import Cell
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Protection, Side
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 DARK_BLUE, PALE_BLUE, PALE_GREY, PALE_YELLOW, WHITE, BLACK, GREY = "1D4F7C", "DCE8F2", "F3F2F1", "FFF7D6", "FFFFFF", "0B0C0C", "505A5F"
@@ -19,10 +20,7 @@ def fill(color: str) -> PatternFill:
 
 def put(sheet: Worksheet, row: int, column: int, text: str | int, *, color: str = BLACK, size: int = 11, bold: bool = False) -> Cell:
     """Write text or a number into a cell, wrapped, at its top. A text that begins like a formula stays text."""
-    cell = sheet.cell(row, column)
-    if not isinstance(cell, Cell):
-        raise TypeError("A merged cell holds no text of its own.")
-    cell.value = text
+    cell = sheet.cell(row, column, text)
     if isinstance(text, str):
         cell.data_type = "s"
     cell.font = Font(name=FACE, size=size, bold=bold, color=color)
@@ -45,8 +43,7 @@ def set_up_page(sheet: Worksheet, *, repeat_first_row: bool) -> None:
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = 9
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    if sheet.sheet_properties.pageSetUpPr is not None:
-        sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     if repeat_first_row:
         sheet.print_title_rows = "1:1"
 

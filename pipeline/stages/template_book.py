@@ -35,11 +35,8 @@ GUIDANCE_WIDTHS = (18, 22, 16, 27, 80)
 def write_template_book(template: Template) -> bytes:
     """Return the template as a workbook."""
     book = Workbook()
-    guidance = book.active
-    if not isinstance(guidance, Worksheet):
-        raise TypeError("A new workbook has no sheet.")
-    guidance.title = "guidance"
-    _write_guidance(guidance, template)
+    book.remove(book.worksheets[0])
+    _write_guidance(book.create_sheet("guidance"), template)
     for table in template.tables:
         sheet = book.create_sheet(table.name)
         if table.name == "cover":
