@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import ceil
+
 from openpyxl.cell import Cell
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Protection, Side
 from openpyxl.worksheet.properties import PageSetupProperties
@@ -9,6 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 DARK_BLUE, PALE_BLUE, PALE_GREY, PALE_YELLOW, WHITE, BLACK, GREY = "1D4F7C", "DCE8F2", "F3F2F1", "FFF7D6", "FFFFFF", "0B0C0C", "505A5F"
 FACE = "Calibri"
+LINE_HEIGHT, SIGN_WIDTH = 15, 1.1
 THIN = Side(style="thin", color="B1B4B6")
 BOX = Border(left=THIN, right=THIN, top=THIN, bottom=THIN)
 
@@ -18,14 +22,22 @@ def fill(color: str) -> PatternFill:
     return PatternFill("solid", fgColor=color)
 
 
-def put(sheet: Worksheet, row: int, column: int, text: str | int, *, color: str = BLACK, size: int = 11, bold: bool = False) -> Cell:
-    """Write text or a number into a cell, wrapped, at its top. A text that begins like a formula stays text."""
+def put(
+    sheet: Worksheet, row: int, column: int, text: str | int, *, color: str = BLACK, size: int = 11, bold: bool = False, wrap: bool = True
+) -> Cell:
+    """Write text or a number into a cell, at its top. A text that begins like a formula stays text."""
     cell = sheet.cell(row, column, text)
     if isinstance(text, str):
         cell.data_type = "s"
     cell.font = Font(name=FACE, size=size, bold=bold, color=color)
-    cell.alignment = Alignment(vertical="top", wrap_text=True)
+    cell.alignment = Alignment(vertical="top", wrap_text=wrap)
     return cell
+
+
+def fit_row(sheet: Worksheet, row: int, cells: Iterable[tuple[str, float]]) -> None:
+    """Make a row as high as its wrapped texts need, each given with the width of its column: not every program does that by itself."""
+    lines = max((ceil(len(text) * SIGN_WIDTH / width) for text, width in cells), default=1)
+    sheet.row_dimensions[row].height = LINE_HEIGHT * max(lines, 1)
 
 
 def head(sheet: Worksheet, row: int, column: int, text: str, *, is_strong: bool = True) -> Cell:

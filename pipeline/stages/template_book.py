@@ -18,7 +18,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from pipeline.domain.tables import Field
 from pipeline.stages.return_files import DATE, MONEY, save_book
-from pipeline.stages.sheet_style import BLACK, BOX, DARK_BLUE, FACE, GREY, PALE_GREY, PALE_YELLOW, fill, head, protect, put, set_up_page
+from pipeline.stages.sheet_style import BLACK, BOX, DARK_BLUE, FACE, GREY, PALE_GREY, PALE_YELLOW, fill, fit_row, head, protect, put, set_up_page
 from pipeline.stages.template import DATING, DECLARATION, DECLARED, HOW_TO, REGISTER_LISTS, Template, TemplateTable, list_of
 
 LAST_ROW = 1_048_576
@@ -77,8 +77,7 @@ def _opening(template: Template) -> Iterator[tuple[str, int, bool]]:
 
 def _write_lines(sheet: Worksheet, row: int, lines: Iterator[tuple[str, int, bool]]) -> int:
     for text, size, is_bold in lines:
-        cell = put(sheet, row, 1, text, size=size, bold=is_bold, color=DARK_BLUE if is_bold else BLACK)
-        cell.alignment = Alignment(vertical="top")
+        put(sheet, row, 1, text, size=size, bold=is_bold, color=DARK_BLUE if is_bold else BLACK, wrap=False)
         sheet.row_dimensions[row].height = 1.7 * size
         row += 1
     return row + 1
@@ -91,7 +90,7 @@ def _columns(template: Template) -> Iterator[Sequence[str]]:
 
 
 def _write_rows(sheet: Worksheet, row: int, title: str, headings: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> int:
-    put(sheet, row, 1, title, size=14, bold=True, color=DARK_BLUE).alignment = Alignment(vertical="top")
+    put(sheet, row, 1, title, size=14, bold=True, color=DARK_BLUE, wrap=False)
     sheet.row_dimensions[row].height = 24
     row += 1
     for column, heading in enumerate(headings, start=1):
@@ -100,6 +99,7 @@ def _write_rows(sheet: Worksheet, row: int, title: str, headings: Sequence[str],
         row += 1
         for column, text in enumerate(cells, start=1):
             put(sheet, row, column, text).border = BOX
+        fit_row(sheet, row, zip(cells, GUIDANCE_WIDTHS, strict=True))
     return row + 2
 
 

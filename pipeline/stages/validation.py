@@ -189,7 +189,7 @@ def make_report(
 
 def describe(report: Report) -> Sequence[str]:
     """Return the report as lines for a terminal."""
-    sums = ", ".join(_counted(count, _NOUNS[Severity(name)]) for name, count in report.severities.items())
+    sums = count_in_words(report)
     lines = [f"{report.key}: {report.verdict}{f' with {sums}' if sums else ', nothing to say'}."]
     for table in report.tables:
         blank = f", of which {table.blank} blank" if table.blank else ""
@@ -203,6 +203,11 @@ def describe(report: Report) -> Sequence[str]:
     return lines
 
 
+def count_in_words(report: Report) -> str:
+    """Return how many findings of each severity a report has, gravest first; empty when there are none."""
+    return ", ".join(_counted(count, _NOUNS[Severity(name)]) for name, count in report.severities.items())
+
+
 _NOUNS: Mapping[Severity, str] = {Severity.REFUSE: "refusal", Severity.ERROR: "error", Severity.QUERY: "query", Severity.NOTE: "note"}
 
 
@@ -213,7 +218,8 @@ def _counted(count: int, noun: str) -> str:
 
 def _spoken(place: ReportedPlace) -> str:
     where = place.cell or (f"row {place.row}" if place.row else "")
-    column = f"({place.column})" if place.column else ""
+    meant = f"; perhaps {place.nearest}" if place.nearest else ""
+    column = f"({place.column}{meant})" if place.column else ""
     return " ".join(part for part in (place.place or place.table, where, column) if part)
 
 
@@ -266,7 +272,7 @@ def _place(finding: Finding, table: ReturnTable | None, definitions: Definitions
         place=table.place if table else "",
         row=finding.row,
         column=finding.column,
-        cell=_cell(finding, table) if table else "",
+        cell=_cell(finding, table),
         nearest=_nearest(finding, table, definitions) if table and finding.rule == CODE_RULE else "",
     )
 
@@ -291,12 +297,12 @@ def _headings(table: ReturnTable) -> list[str]:
     return [heading for heading in table.cells.column_names if heading != "row"]
 
 
-def _cell(finding: Finding, table: ReturnTable) -> str:
+def _cell(finding: Finding, table: ReturnTable | None) -> str:
     """Return the A1 reference of a finding in its table as delivered; empty when it has no row, or the column was not delivered.
 
     A reader names a column whose heading is none of ours by its letters.
     """
-    headings = _headings(table)
+    headings = _headings(table) if table else []
     if finding.row and _LETTERS.fullmatch(finding.column):
         return f"{finding.column}{finding.row}"
     if not finding.row or finding.column not in headings:

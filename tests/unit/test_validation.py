@@ -113,6 +113,10 @@ def test_a_column_whose_heading_is_none_of_ours_is_named_by_its_letters() -> Non
     assert report(DEFINITIONS.rule("K-308").found("outcomes", 1, "AB")).findings[0].places[0].cell == "AB1"
 
 
+def test_a_cell_is_named_by_its_letters_even_when_the_table_was_refused() -> None:
+    assert report(DEFINITIONS.rule("F-031").found("outcomes", 1, "I"), tables={}).findings[0].places[0].cell == "I1"
+
+
 def test_exactly_as_many_as_can_be_listed_are_counted_once() -> None:
     rows = pa.array(range(MAX_PLACES), pa.int64())
     assert report(*found_at(DEFINITIONS.rule("K-308"), "outcomes", "", rows)).counts == {"K-308": MAX_PLACES}
