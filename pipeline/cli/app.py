@@ -181,7 +181,8 @@ def rules(
             if rule not in definitions.rules:
                 raise UsageError("There is no such rule. `outcomes rules` lists them.")
             found = definitions.rules[rule]
-            printer.result(found, f"{found.id} ({found.severity}): {found.title}", found.message, f"What to do: {found.fix}")
+            why = [f"Why it matters: {found.why}"] if found.why else []
+            printer.result(found, f"{found.id} ({found.severity}): {found.title}", found.message, *why, f"What to do: {found.fix}")
             return
         rows = [(item.id, item.severity, item.stage, item.title) for item in definitions.rules.values()]
         printer.table(list(definitions.rules.values()), "Rules", ("Rule", "Severity", "Stage", "Title"), rows, "There are no rules.")

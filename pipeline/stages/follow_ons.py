@@ -1,7 +1,7 @@
 """One mistake, one finding: what follows from another finding is not said again.
 
 A price cannot be checked for a metric that does not exist, and a day in the wrong year is before the contract, before the start and out of sequence.
-A finding is left out only for a cause that weighs as much or more, so a return that failed still fails.
+A finding is left out only for a cause that weighs as much or more, so a return that failed still fails; one that sets a delivery apart, never.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ def _follows(finding: Finding, cause: Finding, definitions: Definitions) -> bool
     consequences = CAUSES.get(cause.rule)
     if consequences is None or cause.rule == finding.rule or _WEIGHT[cause.severity] > _WEIGHT[finding.severity]:
         return False
-    if finding.rule in consequences.in_row or (finding.rule in consequences.in_cell and finding.column == cause.column):
+    rule = definitions.rule(finding.rule)
+    if rule.quarantine:
+        return False
+    if rule.id in consequences.in_row or (rule.id in consequences.in_cell and finding.column == cause.column):
         return True
-    is_of_contract = definitions.rule(finding.rule).stage == "contract" and finding.rule not in CAUSES
-    return is_of_contract and finding.column in consequences.columns
+    return rule.stage == "contract" and rule.id not in CAUSES and finding.column in consequences.columns
 
 
 def _explained_by_start(found: Sequence[Finding], tables: Mapping[str, ReturnTable]) -> frozenset[int]:

@@ -118,7 +118,7 @@ def plan_template(fund: Record, project: Record, quarter: Quarter, definitions: 
 
 
 def metrics_in_force(project: Record, quarter: Quarter) -> Sequence[Record]:
-    """Return the metrics that can be achieved in a quarter: priced on one of its days, if priced at all, and not superseded before it."""
+    """Return the metrics that can be achieved in a quarter: in force and, if priced at all, priced on one of its days; not superseded before it."""
     prices: dict[str, list[Record]] = {metric["metric_id"]: [] for metric in project["metrics"]}
     for price in project["rate_card"]:
         prices.setdefault(price["metric_id"], []).append(price)
@@ -128,6 +128,7 @@ def metrics_in_force(project: Record, quarter: Quarter) -> Sequence[Record]:
         metric
         for metric in project["metrics"]
         if metric["metric_id"] not in superseded
+        and _is_valid(metric, quarter)
         and (not prices[metric["metric_id"]] or any(_is_valid(price, quarter) for price in prices[metric["metric_id"]]))
     ]
 
@@ -172,9 +173,10 @@ def _payers(fund: Record, project: Record) -> Mapping[str, str]:
     return {payer_id: name for payer_id, name in payers.items() if payer_id in named} or payers
 
 
-def _is_valid(price: Record, quarter: Quarter) -> bool:
-    is_begun = price["valid_from"] <= quarter.end.isoformat()
-    return bool(is_begun and (price["valid_to"] is None or price["valid_to"] >= quarter.start.isoformat()))
+def _is_valid(row: Record, quarter: Quarter) -> bool:
+    """Say whether a row of the register is valid on a day of a quarter; where it does not say from or until when, it always was or still is."""
+    first, last = row.get("valid_from"), row.get("valid_to")
+    return (first is None or first <= quarter.end.isoformat()) and (last is None or last >= quarter.start.isoformat())
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:

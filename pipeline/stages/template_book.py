@@ -27,6 +27,7 @@ TEXT = "@"
 
 FORMATS = {"date": DATE, "number": MONEY, "integer": "0", "string": TEXT}
 WIDTHS = {"date": 14, "number": 15, "integer": 11, "string": 20}
+LONG_TEXT_WIDTH = 70
 FIRST_DAY = date(2000, 1, 1)
 LONGEST_PROMPT, LONGEST_PROMPT_TITLE = 255, 32
 GUIDANCE_WIDTHS = (18, 22, 16, 27, 80)
@@ -115,7 +116,6 @@ def _write_cover(sheet: Worksheet, table: TemplateTable, template: Template) -> 
         cell.alignment = Alignment(vertical="top", wrap_text=True)
         sheet.data_validations.append(_validation(table, field, template, cells=f"{get_column_letter(position)}2"))
     sheet.row_dimensions[2].height = 60
-    sheet.column_dimensions[get_column_letter(len(table.fields))].width = 70
     sheet.freeze_panes = "A2"
     sheet.sheet_view.selection[0].activeCell = sheet.sheet_view.selection[0].sqref = "D2"
 
@@ -139,7 +139,8 @@ def _write_headings(sheet: Worksheet, table: TemplateTable, template: Template) 
         head(sheet, 1, position, field.name, is_strong=field.is_required)
         codes = template.lists.get(list_of(field) or "", {})
         longest = max((len(code) for code in codes), default=0)
-        sheet.column_dimensions[get_column_letter(position)].width = max(WIDTHS[field.type], len(field.name) + 4, longest + 4)
+        width = LONG_TEXT_WIDTH if "maxLength" in field.constraints else WIDTHS[field.type]
+        sheet.column_dimensions[get_column_letter(position)].width = max(width, len(field.name) + 4, longest + 4)
 
 
 def _validation(table: TemplateTable, field: Field, template: Template, *, cells: str) -> DataValidation:

@@ -42,8 +42,8 @@ def register() -> dict[str, list[Row]]:
     ]
     price: Row = rows["rate_card"][0]
     rows["rate_card"] += [
-        price | {"metric_id": "P1-M2", "price_gbp": Decimal(250), "cap_quantity": 5},
-        price | {"metric_id": "P1-M3", "price_gbp": Decimal(20), "valid_from": date(2024, 5, 1)},
+        price | {"metric_id": "P1-M2", "price_gbp": Decimal(250)},
+        price | {"metric_id": "P1-M3", "price_gbp": Decimal(20), "valid_from": date(2024, 5, 1), "cap_quantity": 50},
     ]
     return rows
 
@@ -108,6 +108,12 @@ def put(sheet: str, **cells: Any) -> Change:
     return change
 
 
+def activity(reference: str, amount: str) -> Row:
+    """Return the cells of a payment for activity, in the row below the payments of the good return."""
+    cells: Row = {"A5": reference, "B5": "PAYER", "D5": "activity", "E5": date(2024, 6, 1), "F5": date(2024, 6, 30)}
+    return cells | {"H5": Decimal(amount)}
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One mistake and the one finding that it must give: rule and places as the person sees them."""
@@ -145,8 +151,8 @@ MISTAKES = (
     Mistake("K-315", "outcomes E2", put("outcomes", E2=2)),
     Mistake("K-316", "payments H2", put("payments", H2=Decimal("200.01"))),
     Mistake("K-317", "payments C4", put("payments", E4=date(2024, 4, 1), F4=date(2024, 4, 29))),
-    Mistake("K-318", "payments G3", put("payments", G3=6, H3=Decimal(1500))),
-    Mistake("K-319", "payments H4", put("payments", G4=2500, H4=Decimal(50000))),
+    Mistake("K-318", "payments G4", lambda book: (put("outcomes", E6=59)(book), put("payments", G4=60, H4=Decimal(1200))(book))),
+    Mistake("K-319", "payments H5", put("payments", **activity("PAY-5", "50000.00"))),
     Mistake("C-201", "outcomes D2", put("outcomes", D2=date(2004, 5, 20))),
     Mistake("C-202", "participants C2", put("participants", C2=date(2024, 4, 9))),
     Mistake("C-213", "outcomes G2", put("outcomes", G2=date(2024, 5, 19))),

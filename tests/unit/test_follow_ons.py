@@ -88,6 +88,14 @@ def test_a_finding_is_never_left_out_for_one_that_weighs_less() -> None:
     assert left(mild, at("K-317")) == ["K-301", "K-317"]
 
 
+def test_a_finding_that_sets_a_delivery_apart_is_never_left_out() -> None:
+    apart = replace(DEFINITIONS, rules={**DEFINITIONS.rules, "K-317": replace(DEFINITIONS.rule("K-317"), quarantine=True)})
+    assert [finding.rule for finding in without_follow_ons([at("K-301"), at("K-317"), at("K-318", column="quantity")], apart, {})] == [
+        "K-301",
+        "K-317",
+    ]
+
+
 def test_a_return_that_failed_still_fails() -> None:
     for cause, consequences in CAUSES.items():
         for rule in consequences.in_row | consequences.in_cell:

@@ -71,6 +71,21 @@ def test_a_metric_with_prices_is_in_force_while_one_of_them_is_valid(valid_from:
     assert ("P1-M2" in found) is is_in_force
 
 
+@pytest.mark.parametrize(
+    ("days", "is_in_force"),
+    [
+        ({"valid_from": "2024-07-01"}, False),
+        ({"valid_from": "2024-06-30", "valid_to": None}, True),
+        ({"valid_to": "2024-03-31"}, False),
+        ({"valid_to": "2024-04-01"}, True),
+    ],
+)
+def test_a_metric_that_says_from_and_until_when_it_stands_is_in_force_in_between(days: Row, is_in_force: bool) -> None:
+    project = register()[1]
+    dated = {**project, "metrics": [project["metrics"][0] | days]}
+    assert bool(metrics_in_force(dated, QUARTER)) is is_in_force
+
+
 @pytest.mark.parametrize(("first_day", "old_is_in_force"), [(date(2024, 4, 1), False), (date(2024, 4, 2), True)])
 def test_a_metric_that_another_superseded_before_the_quarter_is_not_in_force(first_day: date, old_is_in_force: bool) -> None:
     def supersede(rows: dict[str, list[Row]]) -> None:
@@ -123,8 +138,10 @@ def test_the_workbook_has_the_headings_that_every_return_has() -> None:
 
 def test_the_cover_says_whose_it_is_and_leaves_the_declaration_to_the_project() -> None:
     sheet = book()["cover"]
-    assert [cell.value for cell in sheet[2]] == ["P1", "2024-Q2", "1", None, None]
-    assert [cell.protection.locked for cell in sheet[2]] == [True, True, True, False, False]
+    cells = {heading.value: cell for heading, cell in zip(sheet[1], sheet[2], strict=True)}
+    known = {name: cell.value for name, cell in cells.items() if cell.value is not None}
+    assert known == {"project_id": "P1", "quarter": "2024-Q2", "template_version": "1"}
+    assert {name for name, cell in cells.items() if cell.protection.locked} == set(known)
     choice = next(rule for rule in sheet.data_validations.dataValidation if str(rule.sqref) == "D2")
     assert "declares that this return is complete" in choice.prompt
 
@@ -206,7 +223,9 @@ def test_the_csv_form_has_the_same_headings_and_cover_and_the_lists() -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {name: list(csv.reader(io.StringIO(archive.read(name).decode()))) for name in archive.namelist()}
     assert list(files) == ["cover.csv", "participants.csv", "outcomes.csv", "payments.csv", "lists.csv", "guidance.csv"]
-    assert files["cover.csv"] == [list(DEFINITIONS.table("submission", "cover").columns), ["P1", "2024-Q2", "1", "", ""]]
+    headings, cells = files["cover.csv"]
+    assert headings == list(DEFINITIONS.table("submission", "cover").columns)
+    assert [cell for cell in cells if cell] == ["P1", "2024-Q2", "1"]
     assert files["payments.csv"] == [list(DEFINITIONS.table("submission", "payments").columns)]
     assert ["metrics", "P1-M1", "Keeps the home"] in files["lists.csv"]
     assert ["cover", "project_id", "filled in", "text", "Project that returns."] in files["guidance.csv"]
