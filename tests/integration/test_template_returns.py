@@ -132,7 +132,6 @@ MISTAKES = (
     Mistake("S-104", "payments H2", put("payments", H2="about 200")),
     Mistake("S-111", "participants H4", put("participants", H4="E0800003")),
     Mistake("S-113", "outcomes A3", put("outcomes", A3="O-3")),
-    Mistake("S-114", "cover E2", put("cover", E2="@home")),
     Mistake("F-031", "outcomes I1", put("outcomes", I1="client", I2="x")),
     Mistake("F-032", "participants 1", lambda book: book["participants"].delete_cols(8)),
     Mistake("F-036", "", lambda book: book.create_sheet("more")),
@@ -193,13 +192,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             mistake.change(book)
             book.save(written / f"{number}.xlsx")
         save_again(written, saved)
-        good = {way.name: submit(services, way / "good.xlsx") for way in (written, saved)}
-        reports = [submit(services, saved / f"{number}.xlsx") for number in range(len(MISTAKES))]
+        reports = [judge(services, saved / f"{number}.xlsx") for number in range(len(MISTAKES))]
+        good = {way.name: submissions.submit(services, way / "good.xlsx", KEY)[1].report for way in (written, saved)}
         yield Desk(services, good, reports)
 
 
-def submit(services: Services, file: Path) -> Report:
-    return submissions.submit(services, file, KEY)[1].report
+def judge(services: Services, file: Path, key: SubmissionKey = KEY) -> Report:
+    """Return the report on a return that is not accepted, so that the next one is not held against it."""
+    return submissions.validate(services, submissions.receive(services, file, key).key).report
 
 
 def save_again(written: Path, saved: Path) -> None:
@@ -242,16 +242,17 @@ def test_each_single_mistake_gives_exactly_its_finding_at_its_place(desk: Desk, 
     assert [place.nearest for place in places if place.nearest] == ([mistake.nearest] if mistake.nearest else [])
 
 
-def test_a_formula_that_was_never_calculated_is_found_until_a_spreadsheet_has_saved_it(desk: Desk, tmp_path: Path) -> None:
+def test_a_formula_that_was_never_calculated_is_found(desk: Desk, tmp_path: Path) -> None:
     book = fill_in(make_template(desk.services, "P1", QUARTER, "xlsx"), GOOD)
     book["payments"]["H2"] = "=100*G2"
     book.save(tmp_path / "formula.xlsx")
-    assert set(submit(desk.services, tmp_path / "formula.xlsx").counts) == {"F-042"}
+    assert set(judge(desk.services, tmp_path / "formula.xlsx").counts) == {"F-042"}
 
 
 def test_a_nil_return_is_one_choice(desk: Desk, tmp_path: Path) -> None:
+    quarter = QUARTER.next()
     for choice, counts in (("yes", {}), ("no", {"D-012": 1}), (None, {"S-101": 1})):
-        book = fill_in(make_template(desk.services, "P1", QUARTER, "xlsx"), {})
+        book = fill_in(make_template(desk.services, "P1", quarter, "xlsx"), {})
         book["cover"]["D2"] = choice
         book.save(tmp_path / f"{choice}.xlsx")
-        assert submit(desk.services, tmp_path / f"{choice}.xlsx").counts == counts
+        assert judge(desk.services, tmp_path / f"{choice}.xlsx", SubmissionKey("P1", str(quarter))).counts == counts

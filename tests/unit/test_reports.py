@@ -45,7 +45,7 @@ FINDINGS = (
     *(at("K-301", "outcomes", row, "metric_id", hint="Is M1 meant?") for row in range(2, 14)),
     at("K-303", "outcomes", 31, "achieved_on"),
     at("K-316", "payments", 4, "amount_gbp", price_gbp="100.00", valid_from="2023-07-01"),
-    at("K-320", "payments", 4, "amount_gbp"),
+    at("K-320", "payments", 4, "amount_gbp", quarter="2023-Q4"),
     at("C-225", "payments", 600, "metric_id"),
     at("K-305", "outcomes", 20, "achieved_on", quarter_start="2024-01-01"),
     at("F-044"),
