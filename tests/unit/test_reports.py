@@ -44,7 +44,7 @@ def at(rule: str, table: str = "", row: int = 0, column: str = "", **values: str
 FINDINGS = (
     *(at("K-301", "outcomes", row, "metric_id", hint="Is M1 meant?") for row in range(2, 14)),
     at("K-303", "outcomes", 31, "achieved_on"),
-    at("K-316", "payments", 4, "amount_gbp", price_gbp="100.00", valid_from="2023-07-01"),
+    at("K-317", "payments", 4, "amount_gbp"),
     at("K-320", "payments", 4, "amount_gbp", quarter="2023-Q4"),
     at("C-225", "payments", 600, "metric_id"),
     at("K-305", "outcomes", 20, "achieved_on", quarter_start="2024-01-01"),
@@ -117,7 +117,7 @@ def test_csv_has_a_line_for_each_place_and_one_for_a_finding_without_any() -> No
         ("K-320", "H4"),
         ("C-225", "C600"),
         ("F-044", ""),
-        ("K-316", "H4"),
+        ("K-317", "H4"),
         ("K-305", "D20"),
     ]
     assert {line["count"] for line in found if line["rule"] == "K-301"} == {"12"}
@@ -215,7 +215,7 @@ def test_a_workbook_marks_each_cell_where_it_stands_in_the_return() -> None:
     assert [cell.value for cell in sheet[1]][:8] == list(DEFINITIONS.table("submission", "outcomes").columns)
     assert (sheet["C2"].value, sheet["D31"].value, sheet["D20"].value) == ("K-301", "K-303", "K-305")
     assert sheet["C2"].fill.fgColor.rgb != sheet["D20"].fill.fgColor.rgb
-    assert book["payments"]["H4"].value == "K-320 K-316"
+    assert book["payments"]["H4"].value == "K-320 K-317"
 
 
 def test_a_workbook_lists_the_places_in_words_beside_them_and_leads_to_each() -> None:
@@ -233,7 +233,7 @@ def test_a_place_far_down_is_listed_and_not_drawn() -> None:
 
 def test_a_workbook_has_a_line_for_each_finding_also_for_one_without_a_place() -> None:
     sheet = marked(report(*FINDINGS))["findings"]
-    assert [sheet.cell(row, 2).value for row in range(6, 13)] == ["K-301", "K-303", "K-320", "C-225", "F-044", "K-316", "K-305"]
+    assert [sheet.cell(row, 2).value for row in range(6, 13)] == ["K-301", "K-303", "K-320", "C-225", "F-044", "K-317", "K-305"]
     assert sheet["A1"].value == "Report on P1/2024-Q1/2: failed"
     assert marked(report())["findings"]["A2"].value == "Nothing to say."
 
