@@ -26,10 +26,16 @@ def _reference() -> dict[str, str]:
     return dict(module.pages())
 
 
+def _written() -> dict[str, str]:
+    folder = ROOT / "docs" / "reference"
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_reference_is_what_make_docs_would_write() -> None:
-    for name, page in _reference().items():
-        path = ROOT / "docs" / "reference" / name
-        assert path.read_text("utf-8") == page.rstrip() + "\n", f"docs/reference/{name} is out of date: run `make docs`"
+    written, expected = _written(), {name: page.rstrip() + "\n" for name, page in _reference().items()}
+    assert len(expected) > 200
+    wrong = sorted(name for name in written.keys() | expected.keys() if written.get(name) != expected.get(name))
+    assert not wrong, f"{len(wrong)} pages of docs/reference are out of date, {wrong[0]} among them: run `make docs`"
 
 
 def test_every_event_command_rule_and_table_is_in_the_reference() -> None:
@@ -37,12 +43,13 @@ def test_every_event_command_rule_and_table_is_in_the_reference() -> None:
 
     from pipeline.cli.app import app
 
-    text = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")}
+    text = _written()
     definitions = load_definitions(find_definitions())
     for kind in EVENT_TYPES:
         assert f"## {kind.name}, number {kind.number}" in text["events.md"]
-    for rule in definitions.rules:
-        assert f"## {rule} " in text["rules.md"]
+    for rule in definitions.rules.values():
+        assert f"[{rule.id}](rules/{rule.id}.md)" in text["rules.md"]
+        assert f"# {rule.id} {rule.title}\n" in text[f"rules/{rule.id}.md"]
     for group in GROUPS:
         for table in definitions.tables[group]:
             assert f"### {table}\n" in text["tables.md"]
@@ -61,6 +68,14 @@ def test_every_command_has_an_example() -> None:
     for section in text.split("\n## ")[1:]:
         if not section.startswith("outcomes version"):
             assert "Example" in section, section.splitlines()[0]
+
+
+def test_rules_say_in_one_sentence_why_they_matter() -> None:
+    rules = [rule for rule in load_definitions(find_definitions()).rules.values() if rule.stage in {"structure", "register", "import", "publication"}]
+    assert len(rules) > 150
+    for rule in rules:
+        assert re.fullmatch(r"[0-9A-Z][^\n]{20,200}\.", rule.why), rule.id
+        assert ". " not in rule.why, rule.id
 
 
 def test_every_rule_that_an_expectation_names_exists() -> None:

@@ -1,15 +1,15 @@
-"""The root command and what belongs to no group: init, sample, verify."""
+"""The root command and what belongs to no group: init, sample, template, verify."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli import events, fate, imports, register, release, rules
-from pipeline.cli.output import Printer, exit_codes
+from pipeline.cli import events, fate, imports, register, release, rules, site
+from pipeline.cli.output import Printer, exit_codes, write_new
 from pipeline.errors import UsageError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
 app.add_typer(rules.app, name="rules")
+app.add_typer(site.app, name="site")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -84,6 +85,32 @@ def sample(
             progress=printer.progress,
         )
         printer.result(summary, *summary.describe(), f"Next: outcomes register load {folder / 'register'}")
+
+
+@app.command()
+def template(
+    project: Annotated[str, typer.Argument(help="Project, as in the register.")],
+    quarter: Annotated[str, typer.Argument(help="Quarter, like 2024-Q1.")],
+    output: Annotated[Path | None, typer.Option(help="File to write; otherwise PROJECT_QUARTER.xlsx or .zip here.")] = None,
+    form: Annotated[Literal["xlsx", "csv"], typer.Option(help="A workbook, or a zip of CSV files.")] = "xlsx",
+    as_json: Json = False,
+) -> None:
+    """Make the workbook that a project fills in for a quarter: its own metrics, payers and codes to choose from.
+
+    A file that is there already is never written over: it may have been filled in.
+
+    Examples: outcomes template SYN-P01 2021-Q2 · outcomes template SYN-P01 2021-Q2 --form csv --output return.zip
+    """
+    from pipeline import bootstrap
+    from pipeline.application.templates import make_template
+    from pipeline.domain.quarters import Quarter
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        made = make_template(services, project, Quarter.parse(quarter), form)
+        path = output or Path(f"{project}_{quarter}.{'zip' if form == 'csv' else form}")
+        write_new(path, made)
+        printer.result({"file": path, "bytes": len(made)}, f"Made {path}. Fill it in, then: outcomes submission submit {path}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.errors import OpenOutcomesError
+from pipeline.errors import OpenOutcomesError, UsageError
 
 DATA_HAS_ERRORS = 1
 
@@ -94,3 +94,15 @@ def exit_codes(printer: Printer) -> Iterator[None]:
         else:
             printer.say(f"Error: {error}")
         raise SystemExit(error.exit_code) from error
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that was asked for. Raises: UsageError when it cannot be written, or other bytes stand there: somebody's work, perhaps."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        if not path.is_file() or path.read_bytes() != content:
+            raise UsageError(f"{path} is there already and is not written over. Name another file with --output, or move it away.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}. Name another file with --output.") from error

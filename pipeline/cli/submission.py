@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.output import DATA_HAS_ERRORS, Printer, exit_codes
+from pipeline.cli.output import DATA_HAS_ERRORS, Printer, exit_codes, write_new
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,10 +99,18 @@ def validate(revision: RevisionArgument, actor: Actor = None, as_json: Json = Fa
 
 
 @app.command()
-def report(revision: RevisionArgument, as_json: Json = False) -> None:
-    """Print the report on a return that was judged.
+def report(
+    revision: RevisionArgument,
+    form: Annotated[
+        Literal["json", "csv", "html", "xlsx"] | None,
+        typer.Option("--format", help="Write it as JSON, CSV (a line a place), a web page, or a workbook with the cells marked."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write; otherwise PROJECT_QUARTER_REVISION_report in the form's ending, here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the report on a return that was judged, or write it in a form to pass on.
 
-    Example: outcomes submission report SYN-01/2021-Q2/1 --json
+    Examples: outcomes submission report SYN-01/2021-Q2/1 · outcomes submission report SYN-01/2021-Q2/1 --format html --output report.html
     """
     from pipeline import bootstrap, queries
     from pipeline.application import submissions
@@ -110,9 +118,19 @@ def report(revision: RevisionArgument, as_json: Json = False) -> None:
 
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        if output is not None and form is None:
+            raise UsageError("Say with --format which form the file shall have: json, csv, html or xlsx.")
         key = RevisionKey.parse(revision)
         judged = queries.revision(services.log, key)
-        _print_report(printer, submissions.Judged(key=key, report=submissions.read_report(services, judged)), judged)
+        found = submissions.read_report(services, judged)
+        if form is not None:
+            from pipeline.stages.reports import write_report
+
+            path = output or Path(f"{str(key).replace('/', '_')}_report.{form}")
+            write_new(path, write_report(found, form))
+            printer.result({"file": path, "form": form}, f"Wrote {path}.")
+            return
+        _print_report(printer, submissions.Judged(key=key, report=found), judged)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Makes the files of a return: a workbook like the template, or a zip of CSV files. The same tables always give the same bytes.
 
-A workbook has the sheets guidance, cover, participants, outcomes, payments and lists; without tables it is the template that a project fills in.
+A workbook has the sheets guidance, cover, participants, outcomes, payments and lists. The template that a project fills in is made by `template`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -45,13 +45,13 @@ def write_workbook(tables: Mapping[str, Cells], project_id: str, quarter: str, d
         cells = tables.get(name, [_cover(project_id, quarter)] if name == "cover" else ())
         _write_table(book.create_sheet(name), schema, cells, definitions)
     _write_lists(book.create_sheet("lists"), definitions)
-    return _save(book, title=f"Quarterly return of {project_id} for {quarter}")
+    return save_book(book, title=f"Quarterly return of {project_id} for {quarter}")
 
 
 def write_zip(tables: Mapping[str, Cells], project_id: str, quarter: str, definitions: Definitions) -> bytes:
     """Return a return as a zip of CSV files, one per table."""
     covered = {"cover": [_cover(project_id, quarter)], **tables}
-    return _zip((f"{name}.csv", _csv(definitions.table("submission", name), covered.get(name, ()))) for name in RETURN_TABLES)
+    return zip_files((f"{name}.csv", _csv(definitions.table("submission", name), covered.get(name, ()))) for name in RETURN_TABLES)
 
 
 def _cover(project_id: str, quarter: str) -> Mapping[str, object]:
@@ -136,7 +136,7 @@ def _write_guidance(sheet: Worksheet, definitions: Definitions) -> None:
             sheet.append([name, column.name, column.type, "always" if column.is_required else "where known", column.description])
 
 
-def _save(book: Workbook, title: str) -> bytes:
+def save_book(book: Workbook, title: str) -> bytes:
     """Return a workbook's bytes without the time at which it was made, which openpyxl and zip would put in."""
     book.properties.title = title
     book.properties.creator = "Open Outcomes"
@@ -145,10 +145,11 @@ def _save(book: Workbook, title: str) -> bytes:
     with zipfile.ZipFile(loose, "w", zipfile.ZIP_STORED) as archive:
         ExcelWriter(book, archive).write_data()
     with zipfile.ZipFile(loose) as archive:
-        return _zip((name, archive.read(name)) for name in archive.namelist())
+        return zip_files((name, archive.read(name)) for name in archive.namelist())
 
 
-def _zip(files: Iterator[tuple[str, bytes]]) -> bytes:
+def zip_files(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return files as a zip that says nothing of when and where it was made."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, content in files:

@@ -5,6 +5,7 @@ A report holds rules, places and counts, never what a cell said, and no instant:
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -22,33 +23,38 @@ from pipeline.domain.submission import RevisionKey
 from pipeline.domain.tables import Definitions
 from pipeline.errors import IntegrityError, OpenOutcomesError, RuleError
 from pipeline.ports import ReturnTable
+from pipeline.stages.follow_ons import COUNT, without_follow_ons
 
 FORMAT = "openoutcomes.report/1"
 MAX_PLACES = 1_000
 """The most findings that one check of one column gives; the last of them says how many there are in all."""
 SHOWN_PLACES = 10
 """The most places that a report shows for one message."""
-COUNT = "count"
-"""Value of a finding that speaks for others too: how many breaches of its rule there are in its table and column, listed or not."""
+ALIKE = 0.6
+"""How like a code a cell must be, from 0 to 1, for the code to be named as the one that may be meant."""
 
-
+CODE_RULE = "S-110"
 _LETTERS = re.compile("[A-Z]{1,3}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedPlace:
-    """Where a rule was broken. `place` is the sheet or file as delivered; `cell` is like C5; empty or 0 when it is no single column or row."""
+    """Where a rule was broken. `place` is the sheet or file as delivered; `cell` is like C5; empty or 0 when it is no single column or row.
+
+    `nearest` is the valid code most like what the cell says, where there is one: a word of ours, never the cell's own.
+    """
 
     table: str
     place: str
     row: int
     column: str
     cell: str
+    nearest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedRule:
-    """A rule that was broken, with one message; `count` is in full, `places` are the first ten."""
+    """A rule that was broken, with one message; `count` is in full, `places` are the first ten; `why` says why the rule matters."""
 
     rule: str
     severity: Severity
@@ -57,16 +63,18 @@ class ReportedRule:
     fix: str
     count: int
     places: Sequence[ReportedPlace]
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedTable:
-    """How many rows of a table were delivered, and how many of those were blank."""
+    """How many rows of a table were delivered, how many of those were blank, and which of our columns it has, from left to right."""
 
     table: str
     place: str
     delivered: int
     blank: int
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +153,16 @@ def make_report(
 ) -> Report:
     """Group findings by rule and message, count them, and give the verdict: it passes when no finding blocks and none sets the delivery apart.
 
+    What follows from other findings is left out.
+
     Raises: RuleError when a finding names no rule of the catalogue, or leaves a placeholder of its message empty.
     """
+    findings = without_follow_ons(findings, definitions, tables)
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in in_order(findings):
         groups.setdefault((finding.rule, _message(definitions.rule(finding.rule), finding)), []).append(finding)
     weights = _weights(findings)
-    reported = [_reported(definitions.rule(rule), message, group, tables, weights) for (rule, message), group in groups.items()]
+    reported = [_reported(definitions, rule, message, group, tables, weights) for (rule, message), group in groups.items()]
     counts: Counter[str] = Counter()
     severities: Counter[str] = Counter()
     for item in reported:
@@ -165,7 +176,13 @@ def make_report(
         counts=dict(sorted(counts.items())),
         severities={str(severity): severities[severity] for severity in Severity if severities[severity]},
         tables=[
-            ReportedTable(table=name, place=table.place, delivered=table.cells.num_rows + table.blank_rows, blank=table.blank_rows)
+            ReportedTable(
+                table=name,
+                place=table.place,
+                delivered=table.cells.num_rows + table.blank_rows,
+                blank=table.blank_rows,
+                columns=_headings(table),
+            )
             for name, table in sorted(tables.items())
         ],
         findings=reported,
@@ -174,7 +191,7 @@ def make_report(
 
 def describe(report: Report) -> Sequence[str]:
     """Return the report as lines for a terminal."""
-    sums = ", ".join(_counted(count, _NOUNS[Severity(name)]) for name, count in report.severities.items())
+    sums = count_in_words(report)
     lines = [f"{report.key}: {report.verdict}{f' with {sums}' if sums else ', nothing to say'}."]
     for table in report.tables:
         blank = f", of which {table.blank} blank" if table.blank else ""
@@ -188,6 +205,11 @@ def describe(report: Report) -> Sequence[str]:
     return lines
 
 
+def count_in_words(report: Report) -> str:
+    """Return how many findings of each severity a report has, gravest first; empty when there are none."""
+    return ", ".join(_counted(count, _NOUNS[Severity(name)]) for name, count in report.severities.items())
+
+
 _NOUNS: Mapping[Severity, str] = {Severity.REFUSE: "refusal", Severity.ERROR: "error", Severity.QUERY: "query", Severity.NOTE: "note"}
 
 
@@ -198,7 +220,8 @@ def _counted(count: int, noun: str) -> str:
 
 def _spoken(place: ReportedPlace) -> str:
     where = place.cell or (f"row {place.row}" if place.row else "")
-    column = f"({place.column})" if place.column else ""
+    meant = f"; perhaps {place.nearest}" if place.nearest else ""
+    column = f"({place.column}{meant})" if place.column else ""
     return " ".join(part for part in (place.place or place.table, where, column) if part)
 
 
@@ -223,7 +246,15 @@ def _weights(findings: Sequence[Finding]) -> Mapping[Finding, int]:
     return weights
 
 
-def _reported(rule: Rule, message: str, group: Sequence[Finding], tables: Mapping[str, ReturnTable], weights: Mapping[Finding, int]) -> ReportedRule:
+def _reported(
+    definitions: Definitions,
+    rule_id: str,
+    message: str,
+    group: Sequence[Finding],
+    tables: Mapping[str, ReturnTable],
+    weights: Mapping[Finding, int],
+) -> ReportedRule:
+    rule = definitions.rule(rule_id)
     located = [finding for finding in group if finding.table]
     return ReportedRule(
         rule=rule.id,
@@ -232,26 +263,48 @@ def _reported(rule: Rule, message: str, group: Sequence[Finding], tables: Mappin
         message=message,
         fix=rule.fix,
         count=sum(weights.get(finding, 1) for finding in group),
-        places=[_place(finding, tables.get(finding.table)) for finding in located[:SHOWN_PLACES]],
+        places=[_place(finding, tables.get(finding.table), definitions) for finding in located[:SHOWN_PLACES]],
+        why=rule.why,
     )
 
 
-def _place(finding: Finding, table: ReturnTable | None) -> ReportedPlace:
+def _place(finding: Finding, table: ReturnTable | None, definitions: Definitions) -> ReportedPlace:
     return ReportedPlace(
         table=finding.table,
         place=table.place if table else "",
         row=finding.row,
         column=finding.column,
-        cell=_cell(finding, table) if table else "",
+        cell=_cell(finding, table),
+        nearest=_nearest(finding, table, definitions) if table and finding.rule == CODE_RULE else "",
     )
 
 
-def _cell(finding: Finding, table: ReturnTable) -> str:
+def _nearest(finding: Finding, table: ReturnTable, definitions: Definitions) -> str:
+    """Return the code whose name or label is most like what a cell says; empty when none is like it."""
+    at = pc.index(table.cells["row"], finding.row).as_py()
+    if at < 0 or finding.column not in table.cells.column_names:
+        return ""
+    field = definitions.table("submission", finding.table).field(finding.column)
+    codes = definitions.codelists[field.codelist] if field.codelist else {code: code for code in field.constraints.get("enum", ())}
+    known = {_plain(word): code for code, label in codes.items() for word in (label, code)}
+    alike = difflib.get_close_matches(_plain(table.cells[finding.column][at].as_py() or ""), known, n=1, cutoff=ALIKE)
+    return known[alike[0]] if alike else ""
+
+
+def _plain(word: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", word.casefold()))
+
+
+def _headings(table: ReturnTable) -> list[str]:
+    return [heading for heading in table.cells.column_names if heading != "row"]
+
+
+def _cell(finding: Finding, table: ReturnTable | None) -> str:
     """Return the A1 reference of a finding in its table as delivered; empty when it has no row, or the column was not delivered.
 
     A reader names a column whose heading is none of ours by its letters.
     """
-    headings = [heading for heading in table.cells.column_names if heading != "row"]
+    headings = _headings(table) if table else []
     if finding.row and _LETTERS.fullmatch(finding.column):
         return f"{finding.column}{finding.row}"
     if not finding.row or finding.column not in headings:

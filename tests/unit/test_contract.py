@@ -398,8 +398,21 @@ def test_every_message_of_the_contract_can_be_filled() -> None:
         for metric in ("JOB", "X", "JOB-13")
     ]
     findings = found(outcomes=outcomes, payments=[PAYMENT | {"payer_id": "X", "quantity": "100"}, PAYMENT | {"payment_ref": "2", "quantity": "999"}])
-    report = make_report(key=RevisionKey.parse("P1/2024-Q1/1"), content="0" * 64, definitions=DEFINITIONS, tables={}, findings=findings)
-    assert set(report.counts) >= {"K-301", "K-302", "K-303", "K-304", "K-305", "K-306", "K-312", "K-314", "K-315", "K-316", "K-318"}
+    key = RevisionKey.parse("P1/2024-Q1/1")
+    alone = [make_report(key=key, content="0" * 64, definitions=DEFINITIONS, tables={}, findings=[finding]) for finding in findings]
+    assert {rule for report in alone for rule in report.counts} >= {
+        "K-301",
+        "K-302",
+        "K-303",
+        "K-304",
+        "K-305",
+        "K-306",
+        "K-312",
+        "K-314",
+        "K-315",
+        "K-316",
+        "K-318",
+    }
 
 
 # Deliveries as a whole

@@ -1,5 +1,6 @@
 """Findings become a report and a verdict."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -112,6 +113,10 @@ def test_a_column_whose_heading_is_none_of_ours_is_named_by_its_letters() -> Non
     assert report(DEFINITIONS.rule("K-308").found("outcomes", 1, "AB")).findings[0].places[0].cell == "AB1"
 
 
+def test_a_cell_is_named_by_its_letters_even_when_the_table_was_refused() -> None:
+    assert report(DEFINITIONS.rule("F-031").found("outcomes", 1, "I"), tables={}).findings[0].places[0].cell == "I1"
+
+
 def test_exactly_as_many_as_can_be_listed_are_counted_once() -> None:
     rows = pa.array(range(MAX_PLACES), pa.int64())
     assert report(*found_at(DEFINITIONS.rule("K-308"), "outcomes", "", rows)).counts == {"K-308": MAX_PLACES}
@@ -183,3 +188,53 @@ def test_a_report_is_described_for_a_terminal() -> None:
 
 def test_a_clean_report_is_described_in_a_line_and_its_tables() -> None:
     assert describe(report(tables={})) == ["P1/2024-Q1/2: passed, nothing to say."]
+
+
+def mistyped(*cells: str | None, column: str = "gender", rule: str = "S-110") -> list[str]:
+    """Return the codes that a report names for cells of one column, each of which breaks a rule."""
+    name = "cover" if column == "is_nil_return" else "participants"
+    rows = pa.array(range(2, 2 + len(cells)), pa.int64())
+    tables = {name: ReturnTable(name=name, place=name, cells=pa.table({"row": rows, column: pa.array(cells, pa.string())}))}
+    values = {"codes": "", "limit": ""}
+    findings = [DEFINITIONS.rule(rule).found(name, row, column, **values) for row in rows.to_pylist()]
+    return [place.nearest for place in report(*findings, tables=tables).findings[0].places]
+
+
+def test_the_code_that_is_most_like_a_mistyped_one_is_named() -> None:
+    assert mistyped("Femal", "MALE", "not known", "Another gender") == ["female", "male", "not_known", "another"]
+    assert mistyped("18-24", "65 +", column="age_band") == ["18_to_24", ""]
+    assert mistyped("yess", column="is_nil_return") == ["yes"]
+
+
+def test_no_code_is_named_for_what_is_like_none_of_them_nor_for_other_rules() -> None:
+    assert mistyped("Zebedee", None) == ["", ""]
+    assert mistyped("Femal", rule="S-112") == [""]
+
+
+def test_no_code_is_named_for_a_place_that_was_not_delivered() -> None:
+    rule = DEFINITIONS.rule("S-110")
+    places = report(rule.found("outcomes", 99, "status", codes=""), rule.found("outcomes", 2, "status", codes="")).findings[0].places
+    assert [place.nearest for place in places] == ["", ""]
+
+
+def test_a_report_says_why_a_rule_matters_and_which_columns_a_table_has() -> None:
+    found = report(DEFINITIONS.rule("S-101").found("outcomes", 2, "metric_id"))
+    assert found.findings[0].why == DEFINITIONS.rule("S-101").why
+    assert [table.columns for table in found.tables] == [["project_id"], ["outcome_ref", "metric_id"]]
+
+
+def test_what_follows_from_another_finding_is_not_in_the_report() -> None:
+    rule = DEFINITIONS.rule("K-317")
+    assert report(unknown_metric(2), rule.found("outcomes", 2, "metric_id"), rule.found("outcomes", 3, "metric_id")).counts == {
+        "K-301": 1,
+        "K-317": 1,
+    }
+
+
+def test_a_report_that_was_sealed_before_these_were_in_it_is_still_read() -> None:
+    document = report(unknown_metric(3)).to_document()
+    del document["findings"][0]["why"], document["findings"][0]["places"][0]["nearest"]
+    for table in document["tables"]:
+        del table["columns"]
+    found = Report.from_bytes(json.dumps(document).encode())
+    assert (found.findings[0].why, found.findings[0].places[0].nearest, found.tables[0].columns) == ("", "", ())
