@@ -33,18 +33,24 @@ PRICED = frozenset({"metric_id", "payer_id", "quantity", "amount_gbp"})
 CAUSES: Mapping[str, Consequences] = {
     "K-301": Consequences(columns=PRICED),
     "K-302": Consequences(columns=PRICED),
+    "K-322": Consequences(in_row=frozenset({"K-317"})),
     "C-201": Consequences(
-        in_cell=frozenset({"K-305", "K-306"}), in_row=frozenset({"C-202", "C-213", "C-221", "K-303", "K-305", "K-306", "K-314", "K-317"})
+        in_cell=frozenset({"K-305", "K-306"}),
+        in_row=frozenset({"C-202", "C-213", "C-221", "K-303", "K-305", "K-306", "K-314", "K-317", "K-322"}),
     ),
-    "K-306": Consequences(in_cell=frozenset({"K-305"}), in_row=frozenset({"C-202", "C-213", "C-221", "K-303", "K-314", "K-317"})),
-    "K-304": Consequences(in_cell=frozenset({"K-307"}), in_row=frozenset({"C-202", "C-213", "K-317"})),
-    "K-307": Consequences(in_row=frozenset({"C-202", "C-213", "C-221", "K-317"})),
-    "C-221": Consequences(in_row=frozenset({"K-305", "K-317"})),
+    "K-306": Consequences(in_cell=frozenset({"K-305"}), in_row=frozenset({"C-202", "C-213", "C-221", "K-303", "K-314", "K-317", "K-322"})),
+    "K-304": Consequences(in_cell=frozenset({"K-307", "K-321"}), in_row=frozenset({"C-202", "C-213", "K-317", "K-322"})),
+    "K-307": Consequences(in_cell=frozenset({"K-321"}), in_row=frozenset({"C-202", "C-213", "C-221", "K-317", "K-322"})),
+    "C-221": Consequences(in_row=frozenset({"C-230", "K-305", "K-317"})),
     "K-303": Consequences(in_row=frozenset({"K-314"})),
     "C-226": Consequences(in_row=frozenset({"K-316"})),
-    "C-228": Consequences(in_row=frozenset({"K-316"})),
-    "K-311": Consequences(in_row=frozenset({"K-313"})),
-    "K-320": Consequences(in_row=frozenset({"K-318", "K-319"})),
+    "C-228": Consequences(in_row=frozenset({"K-316", "K-334"})),
+    "K-311": Consequences(in_row=frozenset({"K-313", "K-326", "K-327"})),
+    "K-325": Consequences(in_row=frozenset({"K-313", "K-326"})),
+    "K-312": Consequences(in_row=frozenset({"K-326", "K-327"})),
+    "K-313": Consequences(in_row=frozenset({"K-326", "K-327"})),
+    "K-320": Consequences(in_row=frozenset({"K-318", "K-319", "K-327"})),
+    "K-335": Consequences(in_row=frozenset({"K-318", "K-319"})),
 }
 """What follows from a finding of each rule in the same table."""
 

@@ -142,6 +142,7 @@ MISTAKES = (
     Mistake("K-302", "payments B3", put("payments", B3="PAYR")),
     Mistake("K-303", "outcomes D2", put("outcomes", D2=date(2024, 4, 2))),
     Mistake("K-304", "outcomes D5", put("outcomes", D5=date(2024, 7, 2), G5=date(2024, 7, 3))),
+    Mistake("K-304", "outcomes D5", put("outcomes", D5=date(2042, 5, 5))),
     Mistake("K-306", "participants B2", put("participants", B2=date(2023, 6, 30))),
     Mistake("K-308", "outcomes B2", put("outcomes", B2="B-11")),
     Mistake("K-312", "outcomes C3", put("outcomes", B3="B-1")),

@@ -60,6 +60,20 @@ def test_a_day_in_the_wrong_year_gives_one_finding() -> None:
     assert left(*(at(rule, **day) for rule in rules), at("C-213", "outcomes", column="verified_on")) == ["C-201"]  # type: ignore[arg-type]
 
 
+def test_a_day_far_ahead_is_after_the_quarter_and_nothing_else() -> None:
+    day = {"table": "outcomes", "column": "achieved_on"}
+    rules = [at(rule, **day) for rule in ("K-304", "K-307", "K-321")]  # type: ignore[arg-type]
+    assert left(*rules, at("K-322", "outcomes"), at("K-321", "outcomes", column="verified_on")) == ["K-304", "K-321"]
+
+
+def test_a_metric_that_is_not_in_force_is_another_mistake_than_an_unknown_payer() -> None:
+    assert left(at("K-302", column="payer_id"), at("K-322"), at("K-317")) == ["K-302", "K-322"]
+
+
+def test_a_claim_that_stands_twice_is_not_also_alike() -> None:
+    assert left(*(at(rule, "outcomes") for rule in ("K-312", "K-326", "K-327"))) == ["K-312"]
+
+
 def test_two_wrong_days_of_one_row_are_two_mistakes() -> None:
     assert left(at("K-304", column="period_end"), at("K-307", column="period_start")) == ["K-304", "K-307"]
     assert left(at("K-304", column="period_end"), at("K-307", column="period_end")) == ["K-304"]
