@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import events, imports, register, release, submission
+from pipeline.cli import events, imports, register, release, site, submission
 from pipeline.cli.output import Printer, exit_codes
 from pipeline.errors import UsageError
 
@@ -27,6 +27,7 @@ app.add_typer(submission.app, name="submission")
 app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
+app.add_typer(site.app, name="site")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

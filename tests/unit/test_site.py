@@ -1,0 +1,438 @@
+"""The public site shows what was published, all of it and nothing else, in pages that everybody can read."""
+
+import json
+import re
+from collections import Counter
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import Element
+
+import pytest
+from defusedxml.ElementTree import fromstring
+
+from pipeline.adapters.folder_store import FolderStore
+from pipeline.errors import IntegrityError, NotFoundError, UsageError
+from pipeline.site import build_site
+from pipeline.site.archive import read_funds
+from pipeline.site.render import render_site
+from pipeline.stages.verification import parse_manifest, sha256
+from tests.fakes import MemoryStore
+from tests.site_pages import Page, read_page
+from tests.site_store import (
+    FUND,
+    HOSTILE_FUND,
+    HOSTILE_METRIC,
+    HOSTILE_PROJECT,
+    WITHDRAWN_FIGURE,
+    public_store,
+)
+
+NEWEST = f"datasets/{FUND}/v1.0.1/"
+PROJECT = f"funds/{FUND}/projects/P1/index.html"
+KINDS = 11
+"""Kinds of page: home, fund, compare, project (2), dataset, version (2), method, revisions, accessibility."""
+
+
+@pytest.fixture(scope="module")
+def store() -> MemoryStore:
+    return public_store()
+
+
+@pytest.fixture(scope="module")
+def site(store: MemoryStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "site"
+    build_site(store, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, Page]:
+    found = {path.relative_to(site).as_posix(): read_page(path.read_text("utf-8")) for path in sorted(site.rglob("*.html"))}
+    assert len(found) == KINDS
+    return found
+
+
+def test_every_page_is_well_formed_html(pages: dict[str, Page]) -> None:
+    for path, page in pages.items():
+        assert page.faults == [], path
+
+
+def test_every_page_has_what_a_screen_reader_goes_by(pages: dict[str, Page]) -> None:
+    assert len({page.title for page in pages.values()}) == len(pages)
+    for path, page in pages.items():
+        assert page.language == "en-GB", path
+        assert [level for level, _ in page.headings].count(1) == 1, path
+        assert page.landmarks >= {"header", "nav", "main", "footer"}, path
+        assert page.links[0] == "#main", path
+        assert "main" in page.ids, path
+        assert not [name for name, times in Counter(page.ids).items() if times > 1], path
+        assert set(page.references) <= set(page.ids), path
+
+
+def test_headings_never_skip_a_level(pages: dict[str, Page]) -> None:
+    for path, page in pages.items():
+        levels = [level for level, _ in page.headings]
+        assert all(after - before <= 1 for before, after in pairwise(levels)), path
+        assert all(words for _, words in page.headings), path
+
+
+def test_every_table_has_a_caption_and_marked_headings(pages: dict[str, Page]) -> None:
+    tables = [(path, table) for path, page in pages.items() for table in page.tables]
+    assert len(tables) > 20
+    for path, table in tables:
+        assert table.caption, path
+        assert table.rows, (path, table.caption)
+        assert table.headings, (path, table.caption)
+        assert all(scope in ("col", "row") for scope in table.scopes), (path, table.caption)
+        assert {len(row) for row in table.rows} == {len(table.headings)}, (path, table.caption)
+        assert [scope for scope in table.scopes if scope == "row"], (path, table.caption)
+
+
+def test_every_bar_is_silent_and_has_its_figures_beside_it(pages: dict[str, Page]) -> None:
+    bars = [(path, bar) for path, page in pages.items() for bar in page.bars]
+    assert len(bars) > 10
+    for path, bar in bars:
+        assert bar.is_hidden_from_readers, path
+        assert re.search(r"\d|hidden to protect people|not available|not applicable", bar.words), (path, bar.words)
+
+
+def test_nothing_is_fetched_and_nothing_runs(pages: dict[str, Page]) -> None:
+    for path, page in pages.items():
+        assert page.tags.isdisjoint({"script", "img", "iframe", "object", "embed", "form", "style", "base", "video", "audio"}), path
+        assert not [name for name in page.attributes if name.startswith("on") or name == "style"], path
+        assert all(not urlsplit(source).scheme and not source.startswith("/") for source in page.sources), path
+        assert len(page.sources) == 4, path
+        assert page.policy == "default-src 'none'; style-src 'self'; img-src 'self'", path
+
+
+def test_every_link_leads_somewhere_inside_the_site_or_to_the_licence(pages: dict[str, Page], site: Path) -> None:
+    seen = 0
+    for path, page in pages.items():
+        for link in [*page.links, *page.sources]:
+            target = urlsplit(link)
+            if target.scheme:
+                assert link.startswith("https://www.nationalarchives.gov.uk/doc/open-government-licence/"), (path, link)
+                continue
+            assert not link.startswith("/"), (path, link)
+            folder = PurePosixPath(path).parent
+            there = site / path if not target.path else site / folder / target.path
+            assert there.resolve().is_relative_to(site.resolve()), (path, link)
+            assert there.is_file(), (path, link)
+            if target.fragment:
+                assert target.fragment in read_page(there.read_text("utf-8")).ids, (path, link)
+            seen += 1
+    assert seen > 200
+
+
+def test_the_links_of_feeds_and_documents_lead_somewhere(site: Path) -> None:
+    feed = fromstring((site / "feed.xml").read_text("utf-8"))
+    assert isinstance(feed, Element)
+    atom = "{http://www.w3.org/2005/Atom}"
+    entries = feed.findall(f"{atom}entry")
+    assert [entry.findtext(f"{atom}title", "").rpartition("version ")[2] for entry in entries] == ["1.0.1", "1.0.0 (withdrawn)"]
+    targets = [link.attrib["href"] for link in feed.iter(f"{atom}link")]
+    items = json.loads((site / "feed.json").read_text("utf-8"))["items"]
+    assert [item["_open_outcomes"]["status"] for item in items] == ["published", "withdrawn"]
+    targets += [item["url"] for item in items]
+    assert len(targets) == 6
+    assert all((site / target).is_file() for target in targets)
+
+
+def test_hostile_names_stay_words(pages: dict[str, Page], site: Path) -> None:
+    project = pages[PROJECT]
+    assert project.headings[0][1] == HOSTILE_PROJECT
+    assert HOSTILE_FUND in project.title or HOSTILE_PROJECT in project.title
+    assert HOSTILE_METRIC in project.text
+    assert HOSTILE_FUND in pages["index.html"].text
+    assert fromstring((site / "feed.xml").read_text("utf-8")) is not None
+    for path in sorted(site.rglob("*.html")):
+        text = path.read_text("utf-8")
+        assert "<script" not in text
+        assert "onerror=alert" not in re.sub(r"&lt;.*?&gt;", "", text)
+        assert "49" not in re.findall(r"'Home' &amp; (\S+)", text)
+
+
+def test_the_changelog_is_shown_as_words_without_links_pictures_or_raw_html(pages: dict[str, Page]) -> None:
+    page = pages[f"data/{FUND}/v1.0.1/index.html"]
+    assert "raw</b>" in page.text
+    assert not [link for link in page.links if "javascript" in link or "elsewhere.example" in link]
+    assert any(level == 3 and "Outcomes by quarter" in words for level, words in page.headings)
+
+
+def test_a_hidden_figure_reads_as_hidden_and_a_missing_one_as_not_available(pages: dict[str, Page]) -> None:
+    metrics = pages[PROJECT].table("Outcome metrics: achieved against lifetime expectation")
+    assert [row[2:5] for row in metrics.rows] == [["11", "40", "27.5%"], ["hidden to protect people", "20", "hidden to protect people"]]
+    second = pages[f"funds/{FUND}/projects/P2/index.html"].table("Outcome metrics: achieved against lifetime expectation")
+    assert second.rows[0][2:5] == ["not available", "30", "not available"]
+    starts = pages[PROJECT].table("People who started, by one characteristic at a time")
+    assert [row[3] for row in starts.rows] == ["1,227", "hidden to protect people"]
+
+
+def test_a_true_zero_stays_a_zero(pages: dict[str, Page]) -> None:
+    quarters = pages[PROJECT].table("Outcomes by metric and quarter")
+    assert [row[1:3] for row in quarters.rows][:2] == [["2024-Q1", "11"], ["2024-Q2", "0"]]
+
+
+def test_a_bar_without_a_figure_is_dotted_and_not_empty(pages: dict[str, Page]) -> None:
+    bars = {bar.name: bar for bar in pages[PROJECT].bars}
+    assert bars["Holds a job"].is_dotted
+    assert not bars[HOSTILE_METRIC].is_dotted
+    assert bars[HOSTILE_METRIC].widths == ["100", "27.5"]
+    assert bars["2024-Q2"].is_dotted
+
+
+def test_a_target_names_its_scenario_and_plan_version(pages: dict[str, Page]) -> None:
+    assert "Target: High case, Variation Agreement, plan version 2, agreed 2 November 2023" in pages[PROJECT].text
+    assert "Target: High case, Final Award Offer, plan version 1, agreed 1 November 2023" in pages[f"funds/{FUND}/projects/P2/index.html"].text
+
+
+def test_every_number_on_a_page_is_one_of_the_files_or_a_named_sum_of_them(pages: dict[str, Page], store: MemoryStore) -> None:
+    fund = read_funds(store)[0]
+    cells = [value for rows in fund.tables.values() for row in rows for value in row.values()]
+    published = {Decimal(value) for value in cells if isinstance(value, int | Decimal)}
+    shown = [figure for page in pages.values() for figure in page.figures]
+    assert len(shown) > 100
+    for figure in shown:
+        if not figure.is_derived:
+            assert Decimal(figure.value) in published, figure
+        number = Decimal(re.sub(r"[£,%]", "", figure.words).replace("\N{MINUS SIGN}", "-"))
+        exact = Decimal(figure.value) * (100 if figure.words.endswith("%") else 1)
+        assert abs(number - exact) <= Decimal("0.5") if "£" in figure.words else abs(number - exact) <= Decimal("0.05"), figure
+    share_of_lifetime, paid, planned, local, fund_share = (Decimal(text) for text in ("0.2750", "10500.50", "33000", "7900.50", "2500.50"))
+    assert {Decimal(figure.value) for figure in shown if figure.is_derived} == {share_of_lifetime, paid, planned, local, fund_share}
+
+
+def test_a_sum_says_what_is_not_in_it_and_a_share_is_given_of_whole_sums_only(pages: dict[str, Page]) -> None:
+    fund = pages[f"funds/{FUND}/index.html"]
+    year = fund.table("Payments by calendar year").rows[0]
+    assert year == ["2024", "£33,000", "£10,501", "without 1 hidden to protect people, without 1 not available"]
+    payers = fund.table("Payments by kind of payer, sums of the published figures").rows
+    assert [row[0] for row in payers] == ["The fund's top-up", "Local commissioner"]
+    assert [row[3] for row in payers] == ["not available", "not available"]
+    assert payers[1][4] == "without 1 hidden to protect people"
+
+
+def test_the_rule_of_aggregation_stands_beside_the_figures(pages: dict[str, Page]) -> None:
+    table = pages[f"funds/{FUND}/index.html"].table("Performance against plan by rule of aggregation, as of 30 September 2024")
+    assert table.headings[3:] == ["Share of plan, pooled", "Share, mean of projects", "Share, median of projects"]
+    assert table.rows[0] == ["Service users", "1,234", "1,500", "82.0%", "75.0%", "75.0%"]
+    assert table.rows[1] == ["Outcomes", "hidden to protect people", "45", "hidden to protect people", "75.0%", "75.0%"]
+
+
+def test_no_figure_of_a_withdrawn_version_is_anywhere_in_the_site(site: Path) -> None:
+    written = f"{WITHDRAWN_FIGURE:,}"
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert len(files) > 40
+    for path in files:
+        content = path.read_bytes()
+        assert str(WITHDRAWN_FIGURE).encode() not in content, path
+        assert written.encode() not in content, path
+    assert not (site / f"datasets/{FUND}/v1.0.0").exists()
+
+
+def test_a_withdrawn_version_keeps_its_page_with_the_reason_and_the_hashes(pages: dict[str, Page], store: MemoryStore) -> None:
+    page = pages[f"data/{FUND}/v1.0.0/index.html"]
+    assert "Version 1.0.0 was withdrawn because its figures were wrong" in page.text
+    assert sha256(store.get(f"datasets/{FUND}/v1.0.0/performance.csv")) in page.text
+    assert pages["revisions/index.html"].table("Withdrawn versions").rows == [[HOSTILE_FUND, "1.0.0", "its figures were wrong"]]
+
+
+def test_a_fund_whose_versions_were_all_withdrawn_shows_why_and_no_figure(tmp_path: Path) -> None:
+    build_site(public_store(is_all_withdrawn=True), tmp_path / "site")
+    page = read_page((tmp_path / f"site/funds/{FUND}/index.html").read_text("utf-8"))
+    assert "could have told something about a single person" in page.text
+    for path in (tmp_path / "site").rglob("*.html"):
+        assert read_page(path.read_text("utf-8")).figures == []
+    assert not (tmp_path / "site/datasets" / FUND / "v1.0.1").exists()
+
+
+def test_the_newest_version_page_lists_every_file_with_size_and_hash(pages: dict[str, Page], store: MemoryStore) -> None:
+    rows = pages[f"data/{FUND}/v1.0.1/index.html"].table("Files with size and SHA-256").rows
+    listed = parse_manifest(store.get(f"{NEWEST}MANIFEST"))
+    assert {row[0]: row[2] for row in rows} == {**listed, "MANIFEST": sha256(store.get(f"{NEWEST}MANIFEST"))}
+    assert rows[0][1] == "2.0 kB" or rows[0][1].endswith((" kB", " bytes"))
+
+
+def test_the_data_dictionary_has_every_column(pages: dict[str, Page], store: MemoryStore) -> None:
+    page = pages[f"data/{FUND}/v1.0.1/index.html"]
+    package = json.loads(store.get(f"{NEWEST}datapackage.json"))
+    for resource in package["resources"]:
+        if "schema" in resource and resource["name"] != "codelists":
+            columns = [row[0] for row in page.table(f"Columns of {resource['name']}").rows]
+            assert columns == [field["name"] for field in resource["schema"]["fields"]]
+
+
+def test_the_api_lists_data_sets_tables_versions_and_changes(site: Path) -> None:
+    def read(path: str) -> dict:
+        return json.loads((site / path).read_text("utf-8"))
+
+    listed = read("v1/data-sets.json")
+    assert listed["paging"] == {"page": 1, "pageSize": 1, "totalResults": 1, "totalPages": 1}
+    assert listed["results"][0] == read(f"v1/data-sets/{FUND}/index.json")
+    assert listed["results"][0]["latestVersion"]["version"] == "1.0.1"
+    assert listed["results"][0]["latestVersion"]["timePeriods"] == {"start": "2024-Q1", "end": "2024-Q2"}
+    meta = read(f"v1/data-sets/{FUND}/meta/index.json")
+    assert len(meta["tables"]) == 7
+    scenario = next(item for table in meta["tables"] if table["id"] == "performance" for item in table["filters"] if item["id"] == "scenario")
+    assert scenario["options"][0] == {"id": "high", "label": "High case"}
+    versions = read(f"v1/data-sets/{FUND}/versions/index.json")["results"]
+    assert [(item["version"], item["status"], item["withdrawnReason"]) for item in versions] == [
+        ("1.0.1", "Published", None),
+        ("1.0.0", "Withdrawn", "figures_wrong"),
+    ]
+    assert "Outcomes by quarter" in read(f"v1/data-sets/{FUND}/versions/1.0.1/changes/index.json")["words"]
+    assert read(f"v1/data-sets/{FUND}/versions/1.0.0/changes/index.json")["words"] is None
+
+
+def test_the_same_public_files_give_the_same_bytes(store: MemoryStore, site: Path, tmp_path: Path) -> None:
+    folder = FolderStore(tmp_path / "store")
+    for name, content in sorted(store.objects.items(), reverse=True):
+        folder.put(name, content)
+    build_site(folder, tmp_path / "site")
+    first, second = ({path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (site, tmp_path / "site"))
+    assert first == second
+
+
+def test_the_files_of_the_version_are_copied_as_they_are(store: MemoryStore, site: Path) -> None:
+    names = list(store.names(NEWEST))
+    assert len(names) == 19
+    for name in names:
+        assert (site / name).read_bytes() == store.get(name)
+
+
+def test_the_site_has_a_manifest_of_its_own_over_all_its_files(site: Path) -> None:
+    listed = parse_manifest((site / "MANIFEST").read_bytes())
+    there = {path.relative_to(site).as_posix(): sha256(path.read_bytes()) for path in site.rglob("*") if path.is_file()}
+    assert {**listed, "MANIFEST": there["MANIFEST"]} == there
+
+
+@pytest.mark.parametrize("name", ["payments_by_quarter.csv", "performance.parquet", "datapackage.json", "CHANGELOG.md", "README.md", "MANIFEST"])
+def test_an_altered_public_file_stops_the_build_and_is_named(name: str, tmp_path: Path) -> None:
+    store = public_store()
+    store.replace(NEWEST + name, store.get(NEWEST + name) + b" ")
+    with pytest.raises(IntegrityError, match=re.escape(NEWEST + name)):
+        build_site(store, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_altered_file_of_a_withdrawn_version_stops_the_build_too(tmp_path: Path) -> None:
+    store = public_store()
+    store.replace(f"datasets/{FUND}/v1.0.0/performance.csv", b"other")
+    with pytest.raises(IntegrityError, match=r"v1\.0\.0/performance\.csv"):
+        build_site(store, tmp_path / "site")
+
+
+def test_a_missing_and_an_extra_public_file_stop_the_build(tmp_path: Path) -> None:
+    store = public_store()
+    del store.objects[f"{NEWEST}projects.csv"]
+    store.put(f"{NEWEST}more.csv", b"a\r\n")
+    with pytest.raises(IntegrityError, match=r"more\.csv is extra.*projects\.csv is missing"):
+        build_site(store, tmp_path / "site")
+
+
+def test_an_unreadable_list_of_versions_stops_the_build(tmp_path: Path) -> None:
+    store = public_store()
+    store.replace(f"datasets/{FUND}/versions.json", b"[]")
+    with pytest.raises(IntegrityError, match=r"versions\.json cannot be read"):
+        build_site(store, tmp_path / "site")
+
+
+def test_an_id_that_could_leave_the_folder_stops_the_build(store: MemoryStore) -> None:
+    from dataclasses import replace
+
+    fund = read_funds(store)[0]
+    rows = [dict(row) | {"project_id": "../../up"} for row in fund.tables["projects"]]
+    with pytest.raises(IntegrityError, match="cannot stand in a path"):
+        render_site([replace(fund, tables={**fund.tables, "projects": rows})])
+
+
+def test_an_empty_store_and_an_unknown_fund_are_not_found(store: MemoryStore, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="Nothing was published"):
+        build_site(MemoryStore(), tmp_path / "site")
+    with pytest.raises(NotFoundError):
+        build_site(store, tmp_path / "site", "NO-SUCH-FUND")
+
+
+def test_one_fund_of_two_can_be_shown_alone(tmp_path: Path) -> None:
+    store = public_store()
+    store.objects |= public_store(fund_id="OTHER").objects
+    assert build_site(store, tmp_path / "both").funds == 2
+    assert build_site(store, tmp_path / "one", "OTHER").funds == 1
+    assert (tmp_path / f"both/funds/{FUND}").is_dir()
+    assert [path.name for path in (tmp_path / "one/funds").iterdir()] == ["OTHER"]
+
+
+def test_a_second_build_writes_nothing_and_a_withdrawal_takes_the_files_away(tmp_path: Path) -> None:
+    first = build_site(public_store(), tmp_path / "site")
+    again = build_site(public_store(), tmp_path / "site")
+    assert (first.written, again.written, again.removed) == (first.files - 1, 0, 0)
+    assert (tmp_path / "site" / NEWEST).is_dir()
+    gone = build_site(public_store(is_all_withdrawn=True), tmp_path / "site")
+    assert gone.removed > 19
+    assert not (tmp_path / "site" / NEWEST).exists()
+    assert not (tmp_path / f"site/funds/{FUND}/projects").exists()
+
+
+def test_a_build_that_was_killed_can_be_run_again(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.site import output
+
+    write, calls = output._write, []
+
+    def killed(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(output, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_site(public_store(), tmp_path / "site")
+    monkeypatch.setattr(output, "_write", write)
+    build_site(public_store(), tmp_path / "site")
+    assert (tmp_path / "site/MANIFEST").read_bytes() == (site / "MANIFEST").read_bytes()
+    assert (tmp_path / "site/v1/data-sets.json").is_file()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="holds no site of ours"):
+        build_site(public_store(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_the_colours_of_words_have_the_contrast_that_wcag_asks_for(site: Path) -> None:
+    css = (site / "assets/site.css").read_text("utf-8")
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", css))
+    assert len(colours) == 13
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    def contrast(one: str, other: str) -> float:
+        light, dark = sorted((luminance(colours[one]), luminance(colours[other])), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    words = [("text", "page"), ("text", "panel"), ("quiet", "page"), ("quiet", "panel"), ("link", "page"), ("link-visited", "page")]
+    words += [("link-hover", "page"), ("page", "text"), ("page", "good"), ("page", "bad"), ("text", "focus"), ("link", "panel")]
+    for one, other in words:
+        assert contrast(one, other) >= 4.5, (one, other)
+    for one, other in (("done", "page"), ("done", "panel"), ("text", "page"), ("quiet", "panel")):
+        assert contrast(one, other) >= 3, (one, other)
+
+
+def test_the_style_sheet_fetches_nothing_and_keeps_the_focus_visible(site: Path) -> None:
+    css = (site / "assets/site.css").read_text("utf-8")
+    assert "url(" not in css
+    assert "@import" not in css
+    assert "outline: none" not in css.replace(".main:focus { outline: none; }", "")
+    assert ":focus-visible" in css
+
+
+def test_pages_stay_light(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        assert path.stat().st_size < 300_000, path
+    assert (site / "assets/site.css").stat().st_size < 20_000
