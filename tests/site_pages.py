@@ -25,6 +25,7 @@ class Bar:
     words: str = ""
     is_hidden_from_readers: bool = False
     is_dotted: bool = False
+    is_marked: bool = False
     widths: list[str] = field(default_factory=list)
 
 
@@ -150,7 +151,8 @@ class _Reader(HTMLParser):
         if self.row is not None and tag == "rect":
             self.row.widths.append(given.get("width") or "")
         if self.row is not None and tag == "line":
-            self.row.is_dotted = True
+            self.row.is_dotted |= "bar__unknown" in classes
+            self.row.is_marked |= "bar__mark" in classes
 
     def _end(self, tag: str, words: str) -> None:
         page = self.page

@@ -178,7 +178,8 @@ def _performance(
 ) -> Mapping[str, Any]:
     row = {"level": level, "policy_sector": sector, "project_id": project_id, "aggregation": rule, "projects_count": 1 if level == "project" else 2}
     figures = _figure("users_count", users) | _figure("outcomes_quantity", outcomes) | _figure("paid_gbp", paid)
-    shares = (share,) * 3 if share else ("0.8200", "c", "0.7778" if paid != "x" else "x")
+    of_payments = "x" if paid == "x" else "1.2500" if level == "project" else "0.7778"
+    shares = (share,) * 3 if share else ("0.8200", "c", of_payments)
     for measure, value in zip(("users", "outcomes", "paid"), shares, strict=True):
         figures |= _figure(f"{measure}_share_of_plan", value)
     plans = {"users_planned_count": 1500, "outcomes_planned_quantity": 45, "planned_gbp": Decimal("13500.00")} if rule == "pooled" else {}

@@ -98,6 +98,15 @@ def width(value: Decimal | None, largest: Decimal | None) -> str | None:
     return f"{share.quantize(_PENCE, ROUND_HALF_UP).normalize():f}"
 
 
+def scale(shares: Iterable[Cell]) -> Decimal:
+    """Return the share of plan at which a chart ends: at the plan, or beyond it as far as the largest share reaches, but never beyond twice the plan.
+
+    One share far over its plan must not press all the others flat; its bar ends at the edge, and its figure stands beside it.
+    """
+    figures = [share.number for share in shares if share.number is not None]
+    return max(Decimal(1), min(Decimal(2), max(figures, default=Decimal(1))))
+
+
 def count(figure: Cell) -> Markup:
     """Write a whole number."""
     return _write(figure, lambda value: _grouped(value, 0))

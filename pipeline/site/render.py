@@ -114,5 +114,11 @@ def _environment() -> Environment:
     writers = (figures.count, figures.money, figures.price, figures.percent, figures.multiple)
     environment.filters |= {writer.__name__: writer for writer in writers}
     environment.filters |= {"long_date": figures.long_date, "quarter_name": figures.quarter_name, "file_size": figures.file_size, "prose": prose}
-    environment.globals |= {"instant": documents.instant, "reason_words": reason_words, "version_page": version_page}
+    environment.globals |= {
+        "scale": figures.scale,
+        "width": figures.width,
+        "instant": documents.instant,
+        "reason_words": reason_words,
+        "version_page": version_page,
+    }
     return environment

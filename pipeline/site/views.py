@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 
 from pipeline.errors import IntegrityError
 from pipeline.site.archive import Fund, Row
@@ -26,11 +25,6 @@ class Measure:
     pooled: Cell
     mean: Cell
     median: Cell
-
-    @property
-    def bar(self) -> str | None:
-        """How far the bar of the pooled share reaches, 100 being the plan; it stops there, and the figure beside it says the rest."""
-        return width(self.pooled.number, Decimal(1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -183,6 +183,14 @@ def test_a_bar_without_a_figure_is_dotted_and_not_empty(pages: dict[str, Page]) 
     assert bars["2024-Q2"].is_dotted
 
 
+def test_a_bar_beyond_its_plan_goes_on_behind_a_mark(pages: dict[str, Page]) -> None:
+    chart = {bar.name: bar for bar in pages[f"funds/{FUND}/compare/index.html"].bars}
+    assert chart[HOSTILE_PROJECT].widths == ["80", "100"]
+    assert chart[HOSTILE_PROJECT].is_marked
+    assert chart["The second"].is_dotted
+    assert not any(bar.is_marked for bar in pages[PROJECT].bars if bar.name == HOSTILE_METRIC)
+
+
 def test_a_target_names_its_scenario_and_plan_version(pages: dict[str, Page]) -> None:
     assert "Target: High case, Variation Agreement, plan version 2, agreed 2 November 2023" in pages[PROJECT].text
     assert "Target: High case, Final Award Offer, plan version 1, agreed 1 November 2023" in pages[f"funds/{FUND}/projects/P2/index.html"].text

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from pipeline.errors import IntegrityError
-from pipeline.site.figures import Cell, cell, count, file_size, long_date, money, multiple, percent, price, quarter_name, ratio, total, width
+from pipeline.site.figures import Cell, cell, count, file_size, long_date, money, multiple, percent, price, quarter_name, ratio, scale, total, width
 
 HIDDEN, MISSING, NOTHING = Cell(None, "c"), Cell(None, "x"), Cell(None, "z")
 
@@ -92,6 +92,13 @@ def test_a_bar_is_a_share_of_the_longest_and_stays_inside() -> None:
     assert width(None, Decimal(40)) is None
     assert width(Decimal(3), None) is None
     assert width(Decimal(0), Decimal(0)) is None
+
+
+def test_a_chart_of_shares_ends_at_the_plan_or_at_the_largest_share_up_to_twice_the_plan() -> None:
+    assert scale([Cell(Decimal("0.5")), HIDDEN]) == 1
+    assert scale([Cell(Decimal("1.25")), Cell(Decimal("0.5"))]) == Decimal("1.25")
+    assert scale([Cell(Decimal("10.5"))]) == 2
+    assert scale([HIDDEN, MISSING]) == 1
 
 
 def test_days_and_quarters_are_written_in_words() -> None:
