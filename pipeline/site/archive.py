@@ -24,6 +24,29 @@ CODELISTS = "codelists.csv"
 STANDING = "published"
 _INDEX = re.compile(r"datasets/([^/]+)/versions\.json")
 
+NEEDED: Mapping[str, str] = {
+    "projects": (
+        "project_id project_name policy_sector stage service_providers commissioners investors starts_on ends_on contract_cap_gbp capital_raised_gbp"
+    ),
+    "outcome_metrics": (
+        "project_id metric_id plan_version metric_name definition unit supersedes_metric_id plan_kind agreed_on price_per_unit_gbp cap_quantity"
+        " target_high_quantity target_medium_quantity target_low_quantity"
+    ),
+    "outcomes_by_quarter": (
+        "project_id metric_id quarter scenario plan_version achieved_quantity cumulative_quantity planned_quantity planned_cumulative_quantity"
+        " share_of_plan"
+    ),
+    "payments_by_quarter": "project_id payer_id basis quarter payer_kind paid_gbp planned_gbp",
+    "service_users_by_quarter": "project_id quarter characteristic category starts_count",
+    "performance": (
+        "level policy_sector project_id aggregation scenario plan_version projects_count users_count users_planned_count users_share_of_plan"
+        " outcomes_quantity outcomes_planned_quantity outcomes_share_of_plan paid_gbp planned_gbp paid_share_of_plan cost_per_outcome_gbp"
+        " cost_per_person_gbp invested_gbp returned_gbp money_multiple"
+    ),
+    "completeness": "project_id quarter due_on is_expected received_on days_late revisions_count state is_in_release",
+}
+"""The tables that pages are made of, and the columns that they read. Other tables and columns are offered for download and not shown."""
+
 Row = Mapping[str, Any]
 """One row of a published table, by column: text, whole number, Decimal, date, truth or None."""
 
@@ -183,8 +206,19 @@ def _read_fund(reader: PublicReader, fund_id: str) -> Fund | None:
     shown = fund.newest
     if shown is None:
         return fund
-    tables = {table.name: read_parquet(reader.get(f"{shown.folder}{table.name}.parquet")).to_pylist() for table in shown.package.tables}
+    tables = {name: _read_rows(reader, shown, name) for name in NEEDED}
     return Fund(id=fund_id, versions=versions, tables=tables, codelists=_read_codelists(reader, shown), index=index)
+
+
+def _read_rows(reader: PublicReader, version: Version, name: str) -> Sequence[Row]:
+    described = {table.name: {column.name for column in table.columns} for table in version.package.tables}
+    lacking = [column for column in NEEDED[name].split() if column not in described.get(name, ())]
+    if lacking:
+        raise IntegrityError(
+            f"Version {version.number} of {version.fund_id} has no {name} with {', '.join(lacking)}: this site shows versions in another shape."
+        )
+    rows: list[Row] = read_parquet(reader.get(f"{version.folder}{name}.parquet")).to_pylist()
+    return rows
 
 
 def _read_version(reader: PublicReader, fund_id: str, entry: Mapping[str, Any]) -> Version:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pipeline.site.archive import Fund, Row
 from pipeline.site.figures import Cell, cell, ratio, width
-from pipeline.site.views import ALL, Group
+from pipeline.site.views import ALL, Group, split_payments
 
 UNITS = {"individual": "individuals", "family": "families", "week": "weeks", "day": "days", "claim": "claims"}
 """Units of analysis in the plural. Source: schemas/codelists/unit.csv."""
@@ -116,6 +116,7 @@ def project_view(fund: Fund, group: Group, tables: Mapping[str, Sequence[Row]]) 
     """Return what the page of a project shows; `tables` has the rows of this project only."""
     about = tables["projects"][0]
     counted = [row for row in tables["completeness"] if row["is_in_release"]]
+    totals, payments = split_payments(tables["payments_by_quarter"])
     starts = [_starts(fund, row) for row in tables["service_users_by_quarter"]]
     return ProjectView(
         group=group,
@@ -130,8 +131,8 @@ def project_view(fund: Fund, group: Group, tables: Mapping[str, Sequence[Row]]) 
         updated_on=max((row["received_on"] for row in counted if row["received_on"]), default=None),
         last_quarter=max((row["quarter"] for row in counted), default=None),
         metrics=_metrics(fund, tables),
-        totals=_totals(fund, [row for row in tables["payments_by_quarter"] if row["payer_id"] == ALL]),
-        payments=[_payment(fund, row) for row in _in_time(tables["payments_by_quarter"]) if row["payer_id"] != ALL],
+        totals=_totals(fund, totals),
+        payments=[_payment(fund, row) for row in _in_time(payments)],
         starts=[item for item in starts if item.characteristic == ALL],
         categories=[item for item in starts if item.characteristic != ALL],
         returns=[_return(row) for row in tables["completeness"]],

@@ -98,8 +98,7 @@ class FundView:
 def fund_view(fund: Fund) -> FundView:
     """Return what the page of a fund shows. Raises: IntegrityError when its tables lack a row that every release has."""
     rows = fund.tables["performance"]
-    totals = [row for row in fund.tables["payments_by_quarter"] if row["payer_id"] == ALL]
-    payments = [row for row in fund.tables["payments_by_quarter"] if row["payer_id"] != ALL]
+    totals, payments = split_payments(fund.tables["payments_by_quarter"])
     sectors = sorted({row["policy_sector"] for row in rows if row["level"] == "sector"})
     newest = fund.newest
     if newest is None:
@@ -113,6 +112,13 @@ def fund_view(fund: Fund) -> FundView:
         payers=_shares([_payments(fund.label("payer_kind", kind), rows_of) for kind, rows_of in _grouped(payments, lambda row: row["payer_kind"])]),
         returns=[_returns(quarter, rows_of) for quarter, rows_of in _grouped(fund.tables["completeness"], lambda row: row["quarter"])],
     )
+
+
+def split_payments(rows: Iterable[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Return the rows that are the totals of a quarter, and those of one payer on one basis; sums of other kinds are neither."""
+    listed = list(rows)
+    totals = [row for row in listed if (row["payer_id"], row["basis"]) == (ALL, ALL)]
+    return totals, [row for row in listed if ALL not in (row["payer_id"], row["basis"])]
 
 
 def _grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> Sequence[tuple[str, Sequence[Row]]]:

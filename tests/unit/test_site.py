@@ -17,7 +17,7 @@ from pipeline.errors import IntegrityError, NotFoundError, UsageError
 from pipeline.site import build_site
 from pipeline.site.archive import read_funds
 from pipeline.site.render import render_site
-from pipeline.stages.verification import parse_manifest, sha256
+from pipeline.stages.verification import manifest_bytes, parse_manifest, sha256
 from tests.fakes import MemoryStore
 from tests.site_pages import Page, read_page
 from tests.site_store import (
@@ -27,6 +27,7 @@ from tests.site_store import (
     HOSTILE_PROJECT,
     WITHDRAWN_FIGURE,
     public_store,
+    put_index,
 )
 
 NEWEST = f"datasets/{FUND}/v1.0.1/"
@@ -345,6 +346,40 @@ def test_an_unreadable_list_of_versions_stops_the_build(tmp_path: Path) -> None:
     store.replace(f"datasets/{FUND}/versions.json", b"[]")
     with pytest.raises(IntegrityError, match=r"versions\.json cannot be read"):
         build_site(store, tmp_path / "site")
+
+
+def test_a_version_in_another_shape_stops_the_build_and_names_what_it_lacks(tmp_path: Path) -> None:
+    store = public_store()
+    path = f"{NEWEST}datapackage.json"
+    package = json.loads(store.get(path))
+    fields = next(resource["schema"]["fields"] for resource in package["resources"] if resource["name"] == "performance")
+    fields[:] = [field for field in fields if field["name"] != "money_multiple"]
+    store.replace(path, json.dumps(package).encode())
+    files = {name.removeprefix(NEWEST): store.get(name) for name in store.names(NEWEST)}
+    store.replace(f"{NEWEST}MANIFEST", manifest_bytes(files))
+    put_index(store, FUND, {"1.0.0": "figures_wrong", "1.0.1": None})
+    with pytest.raises(IntegrityError, match=r"no performance with money_multiple"):
+        build_site(store, tmp_path / "site")
+
+
+def test_a_table_that_no_page_shows_is_offered_all_the_same(tmp_path: Path) -> None:
+    store = public_store()
+    path = f"{NEWEST}datapackage.json"
+    package = json.loads(store.get(path))
+    content = b"project_id\r\nP1\r\n"
+    package["resources"].append(
+        next(resource for resource in package["resources"] if resource["name"] == "projects")
+        | {"name": "more", "path": "more.csv", "bytes": len(content), "hash": f"sha256:{sha256(content)}", "rows": 1, "title": "More"}
+    )
+    store.replace(path, json.dumps(package).encode())
+    store.put(f"{NEWEST}more.csv", content)
+    store.replace(f"{NEWEST}MANIFEST", manifest_bytes({name.removeprefix(NEWEST): store.get(name) for name in store.names(NEWEST)}))
+    put_index(store, FUND, {"1.0.0": "figures_wrong", "1.0.1": None})
+    build_site(store, tmp_path / "site")
+    assert (tmp_path / "site" / NEWEST / "more.csv").read_bytes() == content
+    page = read_page((tmp_path / f"site/data/{FUND}/index.html").read_text("utf-8"))
+    assert page.table("Tables of version 1.0.1").rows[-1][0] == "More"
+    assert all((tmp_path / f"site/data/{FUND}" / link).is_file() for link in page.links if "more" in link)
 
 
 def test_an_id_that_could_leave_the_folder_stops_the_build(store: MemoryStore) -> None:
