@@ -15,7 +15,7 @@ from pipeline.adapters.definitions import find_definitions, load_definitions
 from pipeline.stages.comparison import compare
 from pipeline.stages.frames import from_rows
 from pipeline.stages.publication import ReleaseAbout, render
-from pipeline.stages.verification import sha256
+from pipeline.stages.verification import manifest_bytes, sha256
 from tests.fakes import MemoryStore
 
 FUND = "TEST-FUND"
@@ -78,6 +78,15 @@ def put_index(store: MemoryStore, fund_id: str, reasons: Mapping[str, str | None
         for number, (version, reason) in enumerate(reasons.items())
     ]
     store.replace(f"datasets/{fund_id}/versions.json", json.dumps({"fund_id": fund_id, "versions": versions}).encode())
+
+
+def reseal(store: MemoryStore, files: Mapping[str, bytes]) -> None:
+    """Put other files into the newest version and make its MANIFEST and the list of versions fit, as another release of this software might."""
+    folder = f"datasets/{FUND}/v1.0.1/"
+    for name, content in files.items():
+        store.replace(name, content)
+    store.replace(f"{folder}MANIFEST", manifest_bytes({name.removeprefix(folder): store.get(name) for name in store.names(folder)}))
+    put_index(store, FUND, {"1.0.0": "figures_wrong", "1.0.1": None})
 
 
 def tables(fund_id: str, *, users: int) -> Mapping[str, pa.Table]:

@@ -217,7 +217,7 @@ def _read_rows(reader: PublicReader, version: Version, name: str) -> Sequence[Ro
         raise IntegrityError(
             f"Version {version.number} of {version.fund_id} has no {name} with {', '.join(lacking)}: this site shows versions in another shape."
         )
-    rows: list[Row] = read_parquet(reader.get(f"{version.folder}{name}.parquet")).to_pylist()
+    rows: list[Row] = read_parquet(_read_again(reader, version, f"{name}.parquet")).to_pylist()
     return rows
 
 
@@ -234,7 +234,11 @@ def _read_version(reader: PublicReader, fund_id: str, entry: Mapping[str, Any]) 
     found = verify_folder(lambda: [name.removeprefix(folder) for name in reader.names(folder)], get, expected_manifest=manifest)
     if not found.ok:
         raise IntegrityError("The site is not built: " + "; ".join(f"{folder}{problem.path} is {problem.what}" for problem in found.problems) + ".")
-    listed = {**parse_manifest(get(MANIFEST)), MANIFEST: manifest}
+    listed = {**parse_manifest(_checked(folder + MANIFEST, get(MANIFEST), manifest)), MANIFEST: manifest}
+
+    def document(path: str) -> bytes:
+        return _checked(folder + path, get(path), listed[path])
+
     return Version(
         fund_id=fund_id,
         number=number,
@@ -243,22 +247,27 @@ def _read_version(reader: PublicReader, fund_id: str, entry: Mapping[str, Any]) 
         status=str(entry["status"]),
         reason=entry["reason"],
         files=[ListedFile(path=path, size_bytes=sizes[path], sha256=digest) for path, digest in listed.items()],
-        package=_read_package(folder, get(DESCRIPTOR)),
-        changelog=_checked(listed, CHANGELOG, get(CHANGELOG)).decode(),
-        changes=json.loads(_checked(listed, CHANGES, get(CHANGES))) if CHANGES in listed else None,
+        package=_read_package(folder, document(DESCRIPTOR)),
+        changelog=document(CHANGELOG).decode(),
+        changes=json.loads(document(CHANGES)) if CHANGES in listed else None,
     )
 
 
-def _checked(listed: Mapping[str, str], path: str, content: bytes) -> bytes:
-    """Return bytes that were read again after the check, if they are still those that were checked."""
-    if sha256(content) != listed.get(path):
-        raise IntegrityError(f"{path} is not the file that MANIFEST lists.")
+def _checked(name: str, content: bytes, digest: str) -> bytes:
+    """Return bytes that were read again after the folder was verified, if they are still those that were verified."""
+    if sha256(content) != digest:
+        raise IntegrityError(f"{name} changed while it was being read.")
     return content
+
+
+def _read_again(reader: PublicReader, version: Version, path: str) -> bytes:
+    digest = next(file.sha256 for file in version.files if file.path == path)
+    return _checked(version.folder + path, reader.get(version.folder + path), digest)
 
 
 def _read_codelists(reader: PublicReader, version: Version) -> Mapping[str, Mapping[str, str]]:
     lists: dict[str, dict[str, str]] = {}
-    for row in csv.DictReader(io.StringIO(reader.get(version.folder + CODELISTS).decode(), newline="")):
+    for row in csv.DictReader(io.StringIO(_read_again(reader, version, CODELISTS).decode(), newline="")):
         lists.setdefault(row["list"], {})[row["code"]] = row["label"]
     return lists
 

@@ -95,8 +95,9 @@ def _write(path: Path, content: bytes) -> None:
 def _remove(output: Path, paths: list[str]) -> int:
     for path in paths:
         (output / path).unlink(missing_ok=True)
-        for folder in (output / path).parents:
-            if folder == output or any(folder.iterdir()):
-                break
-            folder.rmdir()
+        folder = (output / path).parent
+        while folder != output and not (folder.is_dir() and any(folder.iterdir())):
+            if folder.is_dir():  # else a build that was killed had removed it already
+                folder.rmdir()
+            folder = folder.parent
     return len(paths)

@@ -35,7 +35,7 @@ def render_site(funds: Sequence[Fund]) -> Mapping[str, bytes]:
     Raises: IntegrityError when an id of the data could not stand in a path.
     """
     check_ids(funds)
-    views = {fund.id: fund_view(fund) for fund in funds if fund.newest}
+    views = {fund.id: fund_view(fund, newest) for fund in funds if (newest := fund.newest)}
     environment = _environment()
     pages: dict[str, bytes] = {}
     for path, template, context in _pages(funds, views):

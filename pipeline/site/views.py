@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from pipeline.errors import IntegrityError
-from pipeline.site.archive import Fund, Row
+from pipeline.site.archive import Fund, Row, Version
 from pipeline.site.figures import MISSING, Cell, Sum, cell, ratio, total, width
 
 ALL = "all"
@@ -95,14 +95,11 @@ class FundView:
     returns: Sequence[Returns]
 
 
-def fund_view(fund: Fund) -> FundView:
-    """Return what the page of a fund shows. Raises: IntegrityError when its tables lack a row that every release has."""
+def fund_view(fund: Fund, newest: Version) -> FundView:
+    """Return what the page of a fund shows of its newest version. Raises: IntegrityError when its tables lack a row that every release has."""
     rows = fund.tables["performance"]
     totals, payments = split_payments(fund.tables["payments_by_quarter"])
     sectors = sorted({row["policy_sector"] for row in rows if row["level"] == "sector"})
-    newest = fund.newest
-    if newest is None:
-        raise IntegrityError(f"No version of {fund.id} stands; there is nothing to show.")
     return FundView(
         as_of=newest.as_of,
         whole=_group(fund, rows, "fund", ALL, ALL),

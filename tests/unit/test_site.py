@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -17,10 +19,11 @@ from pipeline.errors import IntegrityError, NotFoundError, UsageError
 from pipeline.site import build_site
 from pipeline.site.archive import read_funds
 from pipeline.site.render import render_site
-from pipeline.stages.verification import manifest_bytes, parse_manifest, sha256
+from pipeline.stages.verification import parse_manifest, sha256
 from tests.fakes import MemoryStore
 from tests.site_pages import Page, read_page
 from tests.site_store import (
+    ABOUT,
     FUND,
     HOSTILE_FUND,
     HOSTILE_METRIC,
@@ -28,6 +31,9 @@ from tests.site_store import (
     WITHDRAWN_FIGURE,
     public_store,
     put_index,
+    put_version,
+    reseal,
+    tables,
 )
 
 NEWEST = f"datasets/{FUND}/v1.0.1/"
@@ -80,9 +86,9 @@ def test_headings_never_skip_a_level(pages: dict[str, Page]) -> None:
 
 
 def test_every_table_has_a_caption_and_marked_headings(pages: dict[str, Page]) -> None:
-    tables = [(path, table) for path, page in pages.items() for table in page.tables]
-    assert len(tables) > 20
-    for path, table in tables:
+    found = [(path, table) for path, page in pages.items() for table in page.tables]
+    assert len(found) > 20
+    for path, table in found:
         assert table.caption, path
         assert table.rows, (path, table.caption)
         assert table.headings, (path, table.caption)
@@ -354,10 +360,7 @@ def test_a_version_in_another_shape_stops_the_build_and_names_what_it_lacks(tmp_
     package = json.loads(store.get(path))
     fields = next(resource["schema"]["fields"] for resource in package["resources"] if resource["name"] == "performance")
     fields[:] = [field for field in fields if field["name"] != "money_multiple"]
-    store.replace(path, json.dumps(package).encode())
-    files = {name.removeprefix(NEWEST): store.get(name) for name in store.names(NEWEST)}
-    store.replace(f"{NEWEST}MANIFEST", manifest_bytes(files))
-    put_index(store, FUND, {"1.0.0": "figures_wrong", "1.0.1": None})
+    reseal(store, {path: json.dumps(package).encode()})
     with pytest.raises(IntegrityError, match=r"no performance with money_multiple"):
         build_site(store, tmp_path / "site")
 
@@ -371,10 +374,7 @@ def test_a_table_that_no_page_shows_is_offered_all_the_same(tmp_path: Path) -> N
         next(resource for resource in package["resources"] if resource["name"] == "projects")
         | {"name": "more", "path": "more.csv", "bytes": len(content), "hash": f"sha256:{sha256(content)}", "rows": 1, "title": "More"}
     )
-    store.replace(path, json.dumps(package).encode())
-    store.put(f"{NEWEST}more.csv", content)
-    store.replace(f"{NEWEST}MANIFEST", manifest_bytes({name.removeprefix(NEWEST): store.get(name) for name in store.names(NEWEST)}))
-    put_index(store, FUND, {"1.0.0": "figures_wrong", "1.0.1": None})
+    reseal(store, {path: json.dumps(package).encode(), f"{NEWEST}more.csv": content})
     build_site(store, tmp_path / "site")
     assert (tmp_path / "site" / NEWEST / "more.csv").read_bytes() == content
     page = read_page((tmp_path / f"site/data/{FUND}/index.html").read_text("utf-8"))
@@ -382,9 +382,92 @@ def test_a_table_that_no_page_shows_is_offered_all_the_same(tmp_path: Path) -> N
     assert all((tmp_path / f"site/data/{FUND}" / link).is_file() for link in page.links if "more" in link)
 
 
-def test_an_id_that_could_leave_the_folder_stops_the_build(store: MemoryStore) -> None:
-    from dataclasses import replace
+class ChangingStore(MemoryStore):
+    """A store in which a file changes after it was read a number of times."""
 
+    def __init__(self, store: MemoryStore, name: str, reads: int) -> None:
+        super().__init__()
+        self.objects, self.name, self.left = dict(store.objects), name, reads
+
+    def get(self, name: str) -> bytes:
+        if name == self.name:
+            self.left -= 1
+        return super().get(name) + (b" " if name == self.name and self.left < 0 else b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"), [("CHANGELOG.md", 1), ("performance.parquet", 1), ("codelists.csv", 1), ("MANIFEST", 1), ("README.md", 1), ("MANIFEST", 2)]
+)
+def test_a_file_that_changes_after_it_was_verified_stops_the_build(name: str, reads: int, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=rf"{re.escape(NEWEST + name)} changed"):
+        build_site(ChangingStore(public_store(), NEWEST + name, reads), tmp_path / "site")
+
+
+def test_a_data_package_of_another_shape_stops_the_build_and_is_named(tmp_path: Path) -> None:
+    store = public_store()
+    path = f"{NEWEST}datapackage.json"
+    package = json.loads(store.get(path))
+    del package["contributors"]
+    reseal(store, {path: json.dumps(package).encode()})
+    with pytest.raises(IntegrityError, match=re.escape(f"{path} does not have the shape")):
+        build_site(store, tmp_path / "site")
+
+
+def test_a_release_without_the_row_of_a_project_stops_the_build(store: MemoryStore) -> None:
+    fund = read_funds(store)[0]
+    rows = [row for row in fund.tables["performance"] if row["project_id"] != "P1"]
+    with pytest.raises(IntegrityError, match="no pooled row of a project"):
+        render_site([replace(fund, tables={**fund.tables, "performance": rows})])
+
+
+def test_a_metric_that_is_in_no_plan_says_so(store: MemoryStore) -> None:
+    fund = read_funds(store)[0]
+    none = {"plan_version": 0, "plan_kind": None, "agreed_on": None, "target_high_quantity": None}
+    rows = [dict(row) | none if row["metric_id"] == "P2-M1" else row for row in fund.tables["outcome_metrics"]]
+    rows = [dict(row) | {"plan_kind": None} if row["metric_id"] == "P1-M2" else row for row in rows]
+    pages = render_site([replace(fund, tables={**fund.tables, "outcome_metrics": rows})])
+    page = read_page(pages[f"funds/{FUND}/projects/P2/index.html"].decode())
+    assert "Lifetime expectation: not available" in page.text
+    assert "Target: in no plan" in page.text
+    assert "Target: High case, plan version 2" in read_page(pages[PROJECT].decode()).text
+
+
+def test_a_share_of_payments_is_given_where_every_payment_is_published(store: MemoryStore) -> None:
+    fund = read_funds(store)[0]
+    rows = [row for row in fund.tables["payments_by_quarter"] if row["paid_gbp"] is not None]
+    pages = render_site([replace(fund, tables={**fund.tables, "payments_by_quarter": rows})])
+    payers = read_page(pages[f"funds/{FUND}/index.html"].decode()).table("Payments by kind of payer, sums of the published figures").rows
+    assert [row[3:] for row in payers] == [["24.0%", "all figures"], ["76.0%", "all figures"]]
+
+
+def test_each_version_says_what_kind_of_change_it_is(tmp_path: Path) -> None:
+    store, before = MemoryStore(), None
+    for version in ("1.0.0", "1.0.1", "1.1.0", "2.0.0"):
+        put_version(store, replace(ABOUT, version=version, base_version=before), tables(FUND, users=1_234))
+        before = version
+    put_index(store, FUND, dict.fromkeys(("1.0.0", "1.0.1", "1.1.0", "2.0.0")))
+    build_site(store, tmp_path / "site")
+    rows = read_page((tmp_path / f"site/data/{FUND}/index.html").read_text("utf-8")).table("Versions, the newest first").rows
+    assert [(row[0], row[3], row[4]) for row in rows] == [
+        ("2.0.0", "major", "Newest"),
+        ("1.1.0", "minor", "Superseded"),
+        ("1.0.1", "patch", "Superseded"),
+        ("1.0.0", "first", "Superseded"),
+    ]
+    items = json.loads((tmp_path / "site/feed.json").read_text("utf-8"))["items"]
+    assert [item["_open_outcomes"]["breaking"] for item in items] == [True, False, False, False]
+    assert "It may break programs" in items[0]["content_text"]
+
+
+def test_structured_changes_are_passed_on_where_a_version_has_them(tmp_path: Path) -> None:
+    store = public_store()
+    reseal(store, {f"{NEWEST}changes.json": b'{"tables": []}'})
+    build_site(store, tmp_path / "site")
+    changes = json.loads((tmp_path / f"site/v1/data-sets/{FUND}/versions/1.0.1/changes/index.json").read_text("utf-8"))
+    assert changes["changes"] == {"tables": []}
+
+
+def test_an_id_that_could_leave_the_folder_stops_the_build(store: MemoryStore) -> None:
     fund = read_funds(store)[0]
     rows = [dict(row) | {"project_id": "../../up"} for row in fund.tables["projects"]]
     with pytest.raises(IntegrityError, match="cannot stand in a path"):
@@ -392,8 +475,12 @@ def test_an_id_that_could_leave_the_folder_stops_the_build(store: MemoryStore) -
 
 
 def test_an_empty_store_and_an_unknown_fund_are_not_found(store: MemoryStore, tmp_path: Path) -> None:
+    empty = MemoryStore()
     with pytest.raises(NotFoundError, match="Nothing was published"):
-        build_site(MemoryStore(), tmp_path / "site")
+        build_site(empty, tmp_path / "site")
+    put_index(empty, FUND, {})
+    with pytest.raises(NotFoundError, match="Nothing was published"):
+        build_site(empty, tmp_path / "site")
     with pytest.raises(NotFoundError):
         build_site(store, tmp_path / "site", "NO-SUCH-FUND")
 
@@ -412,6 +499,7 @@ def test_a_second_build_writes_nothing_and_a_withdrawal_takes_the_files_away(tmp
     again = build_site(public_store(), tmp_path / "site")
     assert (first.written, again.written, again.removed) == (first.files - 1, 0, 0)
     assert (tmp_path / "site" / NEWEST).is_dir()
+    shutil.rmtree(tmp_path / f"site/funds/{FUND}/projects/P2")  # as a build that was killed while it removed would leave it
     gone = build_site(public_store(is_all_withdrawn=True), tmp_path / "site")
     assert gone.removed > 19
     assert not (tmp_path / "site" / NEWEST).exists()
