@@ -254,6 +254,47 @@ def test_a_withdrawn_version_keeps_its_page_with_the_reason_and_the_hashes(pages
     assert pages["revisions/index.html"].table("Withdrawn versions").rows == [[HOSTILE_FUND, "1.0.0", "its figures were wrong"]]
 
 
+def test_when_the_newest_version_is_withdrawn_the_one_before_is_shown_with_a_warning(tmp_path: Path) -> None:
+    store = public_store()
+    put_index(store, FUND, {"1.0.0": None, "1.0.1": "published_in_error"})
+    build_site(store, tmp_path / "site")
+    page = read_page((tmp_path / f"site/funds/{FUND}/index.html").read_text("utf-8"))
+    assert "Version 1.0.1 was withdrawn because it was published in error" in page.text
+    assert f"{WITHDRAWN_FIGURE:,}" in page.text
+    assert not (tmp_path / "site" / NEWEST).exists()
+
+
+def test_a_fund_page_shows_the_performance_of_a_fund_as_this_field_publishes_it(store: MemoryStore) -> None:
+    """The figures of the Commissioning Better Outcomes fund: pooled sums, shares as means of projects, and both money multiples."""
+    fund = read_funds(store)[0]
+    pooled = {"users_count": 61_903, "outcomes_quantity": 80_408, "paid_gbp": Decimal("43300000.00"), "outcomes_quantity_status": "published"}
+    pooled |= {"invested_gbp": Decimal("11300000.00"), "returned_gbp": Decimal("11600000.00"), "money_multiple": Decimal("1.0265")}
+    mean = {"users_share_of_plan": Decimal("0.75"), "outcomes_share_of_plan": Decimal("0.83"), "paid_share_of_plan": Decimal("0.90")}
+    given = {"pooled": pooled, "mean": mean | {"money_multiple": Decimal("1.01")}}
+    rows = [dict(row) | given.get(row["aggregation"], {}) if row["level"] == "fund" else row for row in fund.tables["performance"]]
+    page = read_page(render_site([replace(fund, tables={**fund.tables, "performance": rows})])[f"funds/{FUND}/index.html"].decode())
+    against = page.table("Performance against plan by rule of aggregation, as of 30 September 2024").rows
+    assert [(row[0], row[1], row[4]) for row in against] == [
+        ("Service users", "61,903", "75.0%"),
+        ("Outcomes", "80,408", "83.0%"),
+        ("Payments", "£43,300,000", "90.0%"),
+    ]
+    returns = {row[0]: row[1:] for row in page.table("Cost per outcome and person, and returns to investors").rows}
+    assert returns["Investment drawn down"][0] == "£11,300,000"
+    assert returns["Returned to investors"][0] == "£11,600,000"
+    assert returns["Money multiple (returned for each pound invested)"] == ["1.03", "1.01"]
+
+
+def test_a_project_page_says_up_to_when_its_figures_reach_and_whether_they_are_final(pages: dict[str, Page], store: MemoryStore) -> None:
+    assert "with returns up to the quarter April to June 2024. These are interim results" in pages[PROJECT].text
+    assert "Version 1.0.1, published 17 October 2024; last new return received 31 July 2024" in pages[PROJECT].text
+    second = pages[f"funds/{FUND}/projects/P2/index.html"]
+    assert "No return of this project is in this release." in second.text
+    fund = read_funds(store)[0]
+    rows = [dict(row) | {"stage": "complete"} for row in fund.tables["projects"]]
+    assert "The project is complete." in read_page(render_site([replace(fund, tables={**fund.tables, "projects": rows})])[PROJECT].decode()).text
+
+
 def test_a_fund_whose_versions_were_all_withdrawn_shows_why_and_no_figure(tmp_path: Path) -> None:
     build_site(public_store(is_all_withdrawn=True), tmp_path / "site")
     page = read_page((tmp_path / f"site/funds/{FUND}/index.html").read_text("utf-8"))
