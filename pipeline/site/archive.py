@@ -22,6 +22,9 @@ CHANGELOG = "CHANGELOG.md"
 CHANGES = "changes.json"
 CODELISTS = "codelists.csv"
 STANDING = "published"
+NO_LICENCE, NO_LICENCE_WORDS = "NOASSERTION", "none stated: ask the publisher before you use it"
+"""What a package writes when nobody has said under which licence it is. Source: SPDX."""
+
 _INDEX = re.compile(r"datasets/([^/]+)/versions\.json")
 
 NEEDED: Mapping[str, str] = {
@@ -281,7 +284,7 @@ def _read_package(folder: str, content: bytes) -> Package:
             title=document["title"],
             description=document["description"],
             publisher=document["contributors"][0]["title"],
-            licence=licence.get("title") or licence["name"],
+            licence=licence.get("title") or (NO_LICENCE_WORDS if licence["name"] == NO_LICENCE else licence["name"]),
             licence_url=licence.get("path"),
             drafted_on=date.fromisoformat(about["drafted_on"]),
             base_version=about["base_version"],

@@ -481,6 +481,16 @@ def test_a_share_of_payments_is_given_where_every_payment_is_published(store: Me
     assert [row[3:] for row in payers] == [["24.0%", "all figures"], ["76.0%", "all figures"]]
 
 
+def test_a_version_without_a_licence_says_so_in_words(tmp_path: Path) -> None:
+    store = MemoryStore()
+    put_version(store, replace(ABOUT, licence="NOASSERTION"), tables(FUND, users=1_234))
+    put_index(store, FUND, {"1.0.0": None})
+    build_site(store, tmp_path / "site")
+    page = read_page((tmp_path / f"site/data/{FUND}/v1.0.0/index.html").read_text("utf-8"))
+    assert "none stated: ask the publisher before you use it" in page.text
+    assert "NOASSERTION" not in page.text
+
+
 def test_each_version_says_what_kind_of_change_it_is(tmp_path: Path) -> None:
     store, before = MemoryStore(), None
     for version in ("1.0.0", "1.0.1", "1.1.0", "2.0.0"):
