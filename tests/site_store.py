@@ -77,7 +77,11 @@ def put_index(store: MemoryStore, fund_id: str, reasons: Mapping[str, str | None
         }
         for number, (version, reason) in enumerate(reasons.items())
     ]
+    standing = [entry for entry in versions if entry["status"] == "published"]
+    newest = standing[-1] if standing else {"version": None, "path": None, "manifest": None}
+    latest = {"fund_id": fund_id} | {name: newest[name] for name in ("version", "path", "manifest")}
     store.replace(f"datasets/{fund_id}/versions.json", json.dumps({"fund_id": fund_id, "versions": versions}).encode())
+    store.replace(f"datasets/{fund_id}/latest.json", json.dumps(latest).encode())
 
 
 def reseal(store: MemoryStore, files: Mapping[str, bytes]) -> None:

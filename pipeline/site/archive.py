@@ -205,12 +205,27 @@ def _read_fund(reader: PublicReader, fund_id: str) -> Fund | None:
         raise IntegrityError(f"{path} cannot be read as a list of versions.") from error
     if not versions:
         return None
-    fund = Fund(id=fund_id, versions=versions, tables={}, codelists={}, index=index)
+    fund = Fund(id=fund_id, versions=versions, tables={}, codelists={}, index={**index, **_read_latest(reader, fund_id, versions)})
     shown = fund.newest
     if shown is None:
         return fund
     tables = {name: _read_rows(reader, shown, name) for name in NEEDED}
-    return Fund(id=fund_id, versions=versions, tables=tables, codelists=_read_codelists(reader, shown), index=index)
+    return Fund(id=fund_id, versions=versions, tables=tables, codelists=_read_codelists(reader, shown), index=fund.index)
+
+
+def _read_latest(reader: PublicReader, fund_id: str, versions: Sequence[Version]) -> Mapping[str, bytes]:
+    """Return the alias of the newest version. Raises: IntegrityError when it leads readers to another one than the list of versions does."""
+    path = f"{ROOT}{fund_id}/latest.json"
+    content = reader.get(path)
+    newest = next((version for version in reversed(versions) if version.is_standing), None)
+    expected = (newest.number, newest.files[-1].sha256) if newest else (None, None)
+    try:
+        named = json.loads(content)
+        if (named["version"], named["manifest"]) == expected:
+            return {path: content}
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(f"{path} cannot be read.") from error
+    raise IntegrityError(f"{path} does not name the newest version of versions.json that stands. Publish again, or wait for a publication to finish.")
 
 
 def _read_rows(reader: PublicReader, version: Version, name: str) -> Sequence[Row]:

@@ -354,7 +354,7 @@ def test_the_same_public_files_give_the_same_bytes(store: MemoryStore, site: Pat
 def test_the_files_of_the_version_are_copied_as_they_are(store: MemoryStore, site: Path) -> None:
     names = list(store.names(NEWEST))
     assert len(names) == 19
-    for name in names:
+    for name in [*names, f"datasets/{FUND}/latest.json", f"datasets/{FUND}/versions.json"]:
         assert (site / name).read_bytes() == store.get(name)
 
 
@@ -392,6 +392,17 @@ def test_an_unreadable_list_of_versions_stops_the_build(tmp_path: Path) -> None:
     store = public_store()
     store.replace(f"datasets/{FUND}/versions.json", b"[]")
     with pytest.raises(IntegrityError, match=r"versions\.json cannot be read"):
+        build_site(store, tmp_path / "site")
+
+
+@pytest.mark.parametrize(
+    ("latest", "said"),
+    [(b"[]", "cannot be read"), (b"{}", "cannot be read"), (b'{"version": "1.0.0", "manifest": "0"}', r"does not name the newest version")],
+)
+def test_an_alias_that_leads_to_another_version_stops_the_build(latest: bytes, said: str, tmp_path: Path) -> None:
+    store = public_store()
+    store.replace(f"datasets/{FUND}/latest.json", latest)
+    with pytest.raises(IntegrityError, match=rf"latest\.json {said}"):
         build_site(store, tmp_path / "site")
 
 
