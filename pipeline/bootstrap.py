@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.application.services import Services
     from pipeline.domain.tables import Definitions
-    from pipeline.ports import Clock
+    from pipeline.ports import Clock, ObjectStore
     from pipeline.stages.indigo import IndigoExport
 
 
@@ -113,3 +113,9 @@ def read_indigo_export(folder: Path) -> IndigoExport:
 def inbox_of(environment: Mapping[str, str]) -> Path:
     """Return the folder into which deliveries are dropped."""
     return Settings.parse(environment).inbox
+
+
+def public_store_of(environment: Mapping[str, str]) -> ObjectStore:
+    """Open the public store alone, for those who must see nothing else: no log, no restricted store, no key."""
+    settings = Settings.parse(environment)
+    return open_store(settings.public_url, settings.home / "cache" / "public")
