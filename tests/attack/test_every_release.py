@@ -47,16 +47,28 @@ def test_nothing_small_is_worked_out_from_all_releases_of_a_fund(seed: int) -> N
 
 
 @pytest.mark.faults
-def test_nothing_small_is_worked_out_in_a_thousand_funds() -> None:
+def test_nothing_small_is_worked_out_in_a_thousand_funds_but_where_the_audit_refuses_the_release() -> None:
     found: dict[int, list[tuple[str, ...]]] = {}
     tried = 0
     for seed in range(MANY):
-        known = attacked(seed, versions=1 + seed % (12 if seed % 10 == 0 else 5))
+        made = releases(seed, versions=1 + seed % (12 if seed % 10 == 0 else 5))
+        known = gather([release.public for release in made], [release.true for release in made], by_price(seed))
         tried += len(small_counts(known, known.hidden))
         found[seed] = small_counts(known, determine(known))
+    exposed = [seed for seed, places in found.items() if places]
 
     assert tried > 10 * MANY
-    assert {seed: places for seed, places in found.items() if places} == {}
+    assert len(exposed) <= MANY // 50
+    assert [seed for seed in exposed if audited(releases(seed, versions=1 + seed % (12 if seed % 10 == 0 else 5))).passed] == []
+
+
+def test_the_audit_refuses_what_protection_could_not_free() -> None:
+    """Earlier releases tell what two hidden quarters add up to; when the others are withdrawn, that sum is a small figure of its own."""
+    made = releases(316, 4)
+    known = gather([release.public for release in made], [release.true for release in made], by_price(316))
+
+    assert small_counts(known, determine(known))
+    assert not audited(made).passed
 
 
 @pytest.mark.parametrize("seed", range(100, 106))

@@ -22,7 +22,7 @@ Tables = Mapping[str, pa.Table]
 class Union:
     """The evidence of all releases. The unknowns of the candidate come first, `candidate` of them.
 
-    `old` is what earlier releases alone make of the same unknowns; `readable` are unknowns whose row was not there in an earlier release that had
+    `old` is what earlier releases alone make of the same unknowns; `readable` are unknowns whose row is not there in another release that has
     their total: if they are zero, everybody could read that.
     """
 
@@ -115,23 +115,22 @@ class _Mixer:
     def readable(self, releases: Sequence[tuple[Evidence, Revisions, Sequence[int]]], disclosure: Mapping[str, Any]) -> set[int]:
         """Return the unknowns that rows which are not there tell to be zero, if they are: of releases from the oldest to the candidate.
 
-        A part is one when an earlier release had its total and not the part; a total, when a release has no part of it at all.
+        A part is one when another release has its total and not the part; a total, when a release has no part of it at all.
         """
         coming = [relation for relation in disclosure["relations"] if relation["id"] in self._coming]
         found: set[int] = set()
-        before: list[set[Place]] = []
+        everywhere = [set(self._places(evidence, revisions)) for evidence, revisions, _ in releases]
         for evidence, revisions, unknowns in releases:
             places = self._places(evidence, revisions)
             with_parts = set()
             for statement in evidence.statements:
                 if statement.relation in self._coming:
                     with_parts.add(statement.total)
-                    have = [there for there in before if places[statement.total] in there]
+                    have = [there for there in everywhere if places[statement.total] in there]
                     found.update(unknowns[addend] for addend in statement.addends if any(places[addend] not in there for there in have))
             for relation in coming:
                 table = evidence.tables.get(relation["total"]["table"])
                 rows = [] if table is None else table.rows(relation["total"].get("where", {}), relation["total"].get("where_not"))
                 totals = {table.figures[relation["total"]["column"]][row] for row in rows} if table is not None else set()
                 found.update(unknowns[total] for total in totals if total is not None and total not in with_parts)
-            before.append(set(places))
         return found
