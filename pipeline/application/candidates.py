@@ -14,9 +14,9 @@ from pipeline.domain import release
 from pipeline.domain.events import ReleaseDrafted, ReleaseFile
 from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
-from pipeline.domain.release import Change, Release
+from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import comparison, frames, protection, publication, registration
+from pipeline.stages import comparison, frames, protection, publication, registration, revisions
 
 RETURNS = pa.schema(
     [
@@ -32,12 +32,16 @@ RETURNS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """The files of a release before anybody approved them; `required_change` is the least weight of version change that they call for."""
+    """The files of a release before anybody approved them; `required_change` is the least weight of version change that they call for.
+
+    `suppression` says by table how many cells are hidden and why: for the steward, never for the public.
+    """
 
     files: Mapping[str, bytes]
     entries: Sequence[ReleaseFile]
     manifest: str
     suppressed: Mapping[str, int]
+    suppression: Mapping[str, Mapping[str, object]]
     required_change: Change | None
 
 
@@ -50,7 +54,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     if ledger.digest(fund_id) != pinned.ledger or ledger.chain_head != pinned.chain_head:
         raise IntegrityError(f"The log at position {pinned.position} is not what release {pinned.version} was pinned to. `outcomes events verify`.")
     unprotected = _tabulate(services, ledger, fund_id, pinned)
-    protected = protection.protect(unprotected, services.definitions)
+    protected = protection.protect(unprotected, services.definitions, read_earlier(services, fund_id, pinned))
     _check_tables(services, protected.tables)
     base = _base(services, fund_id, pinned)
     before = read_published(services, fund_id, base) if base else None
@@ -67,8 +71,31 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
         entries=entries,
         manifest=hashlib.sha256(files["MANIFEST"]).hexdigest(),
         suppressed=protected.hidden,
+        suppression=protected.suppression,
         required_change=comparison.required_change(differences, method_changed=base is not None and base.draft.rules != pinned.rules),
     )
+
+
+def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Sequence[protection.Past]:
+    """Return all releases published before a draft, withdrawn ones too: as the public has them, and made again from the log at their positions.
+
+    Raises: NotFoundError and IntegrityError when public files are not what was approved.
+    """
+    stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
+    before = [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
+    return [
+        protection.Past(
+            public=read_published(services, fund_id, item),
+            true=_tabulate(services, read_ledger(services, item.draft.position), fund_id, item.draft),
+        )
+        for item in before
+    ]
+
+
+def count_revisions(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[revisions.Revisions]:
+    """Return what changed from release to release up to a draft: without a value."""
+    now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
+    return revisions.count_revisions([*(past.true for past in earlier), now], services.definitions)
 
 
 def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.application.candidates import Candidate, make_candidate
+from pipeline.application.candidates import Candidate, count_revisions, make_candidate, read_earlier
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
 from pipeline.domain.events import DomainEvent, Recorded, ReleaseDrafted
@@ -83,7 +83,7 @@ def build(services: Services, fund_id: str, version: str) -> Release:
 
 
 def audit(services: Services, fund_id: str, version: str) -> Release:
-    """Attack a candidate as an outsider would, from its files alone; seal the private report."""
+    """Attack a candidate as an outsider would, from its files and those of all releases before it; seal the private report."""
     drafted = load(services, fund_id).release(version)
     if drafted.manifest is None:
         raise NotAllowedError(f"Release {version} has no candidate yet. Build it first.")
@@ -91,7 +91,9 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
         return drafted
     check_definitions(services, drafted.draft)
     tables = read_candidate(services, drafted)
-    report = attack.audit(tables, services.definitions.disclosure)
+    earlier = read_earlier(services, fund_id, drafted.draft)
+    changes = count_revisions(services, fund_id, drafted.draft, earlier) if earlier else ()
+    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], changes)
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest
     state, _ = _decide(
@@ -100,6 +102,17 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
         lambda now: release.decide_audit(now, version, manifest=manifest, passed=report.passed, report=sealed, attacks=dict(report.attacks)),
     )
     return state.release(version)
+
+
+def suppression(services: Services, fund_id: str, version: str) -> Mapping[str, Mapping[str, object]]:
+    """Return by table how many cells of a release are hidden, for what reason, and which part of the totals: for the steward.
+
+    Worked out again from the log, so that what it tells is kept nowhere.
+    Raises: NotAllowedError when rules or schemas changed since the draft.
+    """
+    pinned = load(services, fund_id).release(version).draft
+    check_definitions(services, pinned)
+    return make_candidate(services, fund_id, pinned).suppression
 
 
 def approve(services: Services, fund_id: str, version: str, manifest: str) -> Release:

@@ -223,6 +223,24 @@ def show(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> 
         printer.result({**to_plain(found), "audit": audit_report}, *_describe(found), *weaknesses)
 
 
+@app.command()
+def suppression(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Show what a release hides and why: by table, cells and part of the totals. For the steward; not for publication.
+
+    Example: outcomes release suppression 1.0.0 --json
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    reasons = ("hidden", "few_people", "protects_others", "hidden_before", "revision_deferred", "made_of_hidden")
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        found = releases.suppression(services, _fund(services, fund), version)
+        rows = [(name, *(str(table[reason]) for reason in reasons)) for name, table in found.items()]
+        titles = ("Table", "Hidden", "Few people", "For others", "Hidden before", "Deferred", "Made of hidden")
+        printer.table(found, f"Hidden cells of {version}", titles, rows, "There are no tables.")
+
+
 def _fund(services: Services, fund: str | None) -> str:
     from pipeline.application.register import sole_fund
     from pipeline.application.services import read_ledger

@@ -276,7 +276,8 @@ def test_a_higher_threshold_never_shows_what_a_lower_one_hides_for_its_people() 
         world = World(seed)
         before: set[tuple[str, str, int]] = set()
         for threshold in (3, 5, 10, 30):
-            rules = {**DEFINITIONS.disclosure, "threshold": {"value": threshold}, "relations": []}
+            rules = {**DEFINITIONS.disclosure, "threshold": {"value": threshold}, "relations": [], "prices": []}
+            del rules["plan"]  # which would miss the relations
             protected = protect(world.tables, replace(DEFINITIONS, disclosure=rules))
             hidden = {(name, column, row) for name, column, _, statuses in figures(protected) for row, status in enumerate(statuses) if status == "c"}
             assert before <= hidden

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.errors import RuleError
 from pipeline.stages.audit import AuditReport, Weakness, audit, intervals
+from pipeline.stages.revisions import Revisions
 
 SIDE = {"table": "counts", "column": "people_count"}
 TOTAL = {**SIDE, "where": {"group": ["all"]}}
@@ -63,7 +64,7 @@ def test_tables_without_a_weakness_pass() -> None:
 
     assert report.passed
     assert not report.weaknesses
-    assert report.attacks == {"small_count": 2, "leftover": 5, "derived_shown": 0, "subtraction": 2, "linear": 2, "interval": 2}
+    assert report.attacks == {"small_count": 2, "leftover": 5, "derived_shown": 0, "price": 0, "subtraction": 2, "linear": 2, "interval": 2}
     assert report.intervals == {"narrowest": 20, "widest": 20, "unbounded": 0, "large_components": 0}
 
 
@@ -365,3 +366,58 @@ def test_a_candidate_does_not_pass_when_the_solver_fails(call: str, answer: Any,
 
     with pytest.raises(RuleError, match=message):
         attack({"all": 59, "a": "c", "b": "c", "c": 16}, BY_GROUP)
+
+
+def revised(*changed: str, releases: int = 2) -> list[Revisions]:
+    """Of each release, that these groups changed in the last."""
+    keys = {"counts": ["area", "group"]}
+    last = {("counts", "people_count", "A", group): 1 for group in changed}
+    return [*(Revisions(keys=keys, changes={}) for _ in range(releases - 1)), Revisions(keys=keys, changes=last)]
+
+
+def test_a_hidden_count_that_an_earlier_release_helps_to_work_out_is_found() -> None:
+    known = rules(BY_GROUP)
+    before = {"counts": counts({"all": 59, "a": "c", "b": 40, "c": "c"})}
+    now = {"counts": counts({"all": 59, "a": "c", "b": "c", "c": 16})}
+
+    report = audit(now, known, [before], revised())
+
+    assert audit(now, known).passed
+    assert found(report, "subtraction") == ["a"]
+    assert report.releases == 2
+
+
+def test_an_earlier_release_says_nothing_of_a_count_that_has_changed() -> None:
+    before = {"counts": counts({"all": 59, "a": "c", "b": 40, "c": "c"})}
+    now = {"counts": counts({"all": 61, "a": "c", "b": "c", "c": 16})}
+
+    assert audit(now, rules(BY_GROUP), [before], revised("all", "a", "b", "c")).passed
+
+
+def test_what_an_earlier_release_gave_away_by_itself_is_counted_and_fails_no_later_one() -> None:
+    bare = {"counts": counts({"all": 59, "a": "c", "b": 40, "c": 16})}
+
+    report = audit(bare, rules(BY_GROUP), [bare], revised())
+
+    assert report.weaknesses == []
+    assert report.given_before == 1
+
+
+def test_a_small_count_with_two_possible_values_is_found() -> None:
+    report = attack({"all": 41, "a": "c", "b": 40, "c": "c"}, BY_GROUP)
+
+    assert found(report, "interval") == ["a", "c"]
+
+
+def test_releases_whose_changes_are_not_told_are_not_audited() -> None:
+    table = {"counts": counts({"all": 59, "a": "c", "b": 40, "c": "c"})}
+
+    with pytest.raises(RuleError, match="not told what changed"):
+        audit(table, rules(BY_GROUP), [table])
+
+
+def test_a_figure_that_is_said_not_to_have_changed_and_has_is_an_error() -> None:
+    before, now = ({"counts": counts({"a": number, "b": 9})} for number in (7, 8))
+
+    with pytest.raises(RuleError, match="did not change and which has changed"):
+        audit(now, rules(), [before], revised())

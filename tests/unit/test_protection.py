@@ -11,11 +11,12 @@ import highspy
 import pyarrow as pa
 import pytest
 
+from pipeline.adapters.definitions import find_definitions, load_definitions
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import RuleError
 from pipeline.stages import frames
 from pipeline.stages.audit import audit
-from pipeline.stages.protection import Protected, protect
+from pipeline.stages.protection import Past, Protected, protect
 from pipeline.stages.protection.solver import MovementSolver
 
 STATUS = {"suppressed": "c", "published": "published", "unavailable": "x", "not_applicable": "z"}
@@ -455,3 +456,118 @@ def test_nothing_is_protected_when_the_solver_fails(call: str, monkeypatch: pyte
 
     with pytest.raises(RuleError, match="nothing was protected"):
         protect({"cross": cross_table(table)}, definitions(cross_rules(), table))
+
+
+def protect_again(figures: Mapping[str, int], before: Sequence[Mapping[str, int]], rules: Mapping[str, Any]) -> tuple[dict[str, Any], Protected]:
+    """Protect one area after it was released with other figures."""
+    known = definitions(rules)
+    past: list[Past] = []
+    for each in (*before, figures):
+        true = {"counts": frame(known.table("published", "counts"), [{"area": "A", "group": group, "people_count": n} for group, n in each.items()])}
+        protected = protect(true, known, past)
+        past.append(Past(public=protected.tables, true=true))
+    return shown(protected), protected
+
+
+def test_a_figure_that_an_earlier_release_showed_and_that_is_the_same_is_not_hidden_for_others() -> None:
+    first = {"all": 65, "a": 10, "b": 16, "c": 39}
+
+    found, _ = protect_again({"all": 58, "a": 3, "b": 16, "c": 39}, [first], counts_rules(BY_GROUP))
+
+    assert (found["b"], found["c"]) == (16, 39)
+    assert (found["all"], found["a"]) == ("c", "c")
+
+
+def test_a_figure_that_was_hidden_for_others_and_is_the_same_stays_hidden() -> None:
+    first = {"all": 59, "a": 3, "b": 40, "c": 16}
+
+    found, protected = protect_again({"all": 70, "a": 14, "b": 40, "c": 16}, [first], counts_rules(BY_GROUP))
+
+    assert found["c"] == "c"
+    assert protected.kept == {"counts": 1}
+
+
+def test_a_revision_that_would_give_a_hidden_count_away_is_deferred_and_counted() -> None:
+    first = {"all": 65, "a": 10, "b": 16, "c": 39}
+
+    _, protected = protect_again({"all": 58, "a": 3, "b": 16, "c": 39}, [first], counts_rules(BY_GROUP))
+
+    assert protected.deferred == {"counts": 1}
+    assert protected.suppression["counts"]["revision_deferred"] == 1
+
+
+def test_a_zero_whose_row_was_not_there_before_hides_no_other_figure() -> None:
+    rules = counts_rules({**BY_GROUP, "absent_parts": "zero"})
+
+    found, _ = protect_again({"all": 40, "a": 10, "b": 30, "new": 0}, [{"all": 40, "a": 10, "b": 30}], rules)
+
+    assert found == {"all": 40, "a": 10, "b": 30, "new": "c"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rules: rules["plan"]["keep"].pop(), "must stand both in the cells and in the table plan"),
+        (lambda rules: rules["relations"].clear(), "stands in no relation of disclosure.json"),
+    ],
+)
+def test_a_table_without_its_relations_or_its_place_in_the_plan_fails_the_build(change: Any, message: str) -> None:
+    rules = counts_rules(BY_GROUP) | {"plan": {"keep": [{"table": "counts", "column": "people_count"}]}}
+    protect_counts({"all": 10, "a": 10}, rules=rules)
+
+    change(rules)
+
+    with pytest.raises(RuleError, match=message):
+        protect_counts({"all": 10, "a": 10}, rules=rules)
+
+
+def test_every_published_default_names_its_source_and_the_plan_keeps_lifetime_figures_longest() -> None:
+    disclosure = load_definitions(find_definitions()).disclosure
+
+    assert all(disclosure[rule]["source"] for rule in ("threshold", "hide_zeros", "interval", "releases", "plan"))
+    importance = {(name, cell["column"]): cell["importance"] for name, rules in disclosure["tables"].items() for cell in rules["cells"]}
+    kept = [importance[place["table"], place["column"]] for place in disclosure["plan"]["keep"]]
+    assert kept == sorted(kept, reverse=True)
+    assert disclosure["plan"]["keep"][0]["table"] == "performance"
+
+
+PRICED = {
+    "id": "by_price",
+    "payments": {"table": "counts", "column": "paid_gbp"},
+    "counts": {"table": "counts", "column": "people_count"},
+    "match": ["area", "group"],
+    "prices": {"table": "card", "column": "price_gbp", "match": ["area"], "newest": "area"},
+    "series": ["area"],
+}
+
+
+def test_a_payment_that_the_published_price_would_turn_into_a_hidden_count_is_hidden_with_it() -> None:
+    counts = schema("counts", ["area", "group"], {"people_count": "integer", "paid_gbp": "number"})
+    card = TableSchema(
+        name="card",
+        title="card",
+        description="card",
+        grain="a row",
+        version=1,
+        fields=[
+            Field(name="area", type="string", title="area", description="area", constraints={"required": True}),
+            Field(name="price_gbp", type="number", title="price", description="price", decimals=2),
+        ],
+        primary_key=["area"],
+    )
+    rules = counts_rules(BY_GROUP) | {"prices": [PRICED]}
+    rules["tables"]["counts"]["cells"].append({"column": "paid_gbp", "people": "paid_gbp__people", "importance": 3})
+    rules["tables"]["card"] = {"cells": []}
+    values = {"all": 59, "a": 3, "b": 40, "c": 16}
+    rows = [{"area": "A", "group": group, "people_count": n, "paid_gbp": Decimal(n * 500), "paid_gbp__people": n} for group, n in values.items()]
+    tables = {"counts": frame(counts, rows), "card": frames.from_rows(card, [{"area": "A", "price_gbp": Decimal(500)}])}
+
+    protected = protect(tables, definitions(rules, counts, card))
+    without = protect(tables, definitions(rules | {"prices": []}, counts, card))
+
+    assert shown(protected)["c"] == "c"
+    assert shown(protected, column="paid_gbp")["c"] == "c"
+    assert shown(without, column="paid_gbp")["c"] == Decimal("8000.00")
+    report = audit(without.tables, rules)
+    assert "price" in {weakness.attack for weakness in report.weaknesses}
+    assert audit(protected.tables, rules).passed

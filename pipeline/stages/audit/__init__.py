@@ -7,7 +7,8 @@ what protection forgot is not forgotten twice. It fails closed: what cannot be a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,31 +18,48 @@ from pipeline.stages.audit.equations import Group, draw_lines, group_lines, sett
 from pipeline.stages.audit.evidence import Evidence, gather_evidence
 from pipeline.stages.audit.intervals import Intervals, find_intervals
 from pipeline.stages.audit.lookups import Outcome, find_derived, find_leftovers, find_small_counts, find_subtractions, point_at
+from pipeline.stages.audit.prices import find_divisions, judge_prices
+from pipeline.stages.audit.releases import unite
 from pipeline.stages.audit.report import AuditReport, Weakness
+from pipeline.stages.revisions import Revisions
 
 __all__ = ["AuditReport", "Weakness", "audit"]
 
+NARROWEST = 2
+"""A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
 
-def audit(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> AuditReport:
-    """Try to work out hidden figures from public tables.
 
-    Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json.
+def audit(
+    tables: Mapping[str, pa.Table],
+    disclosure: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, pa.Table]] = (),
+    revisions: Sequence[Revisions] = (),
+) -> AuditReport:
+    """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
+
+    Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
+    oldest first; `revisions` say what changed, for each of these and the candidate.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
     if not tables:
         raise RuleError("The candidate has no table: there is nothing to audit.")
-    evidence = gather_evidence(tables, disclosure)
-    lines = draw_lines(evidence)
-    groups = group_lines(lines)
-    intervals = _solve(evidence, groups)
+    now = gather_evidence(tables, disclosure)
+    union = unite(tables, disclosure, earlier, revisions)
+    prices = judge_prices(now, tables, disclosure)
+    lines = draw_lines(replace(union.evidence, statements=[*union.evidence.statements, *prices.statements]))
+    plain = group_lines([line for line in lines if not line.is_priced])
+    intervals = _solve(union.evidence, plain)
+    given = {figure for group in group_lines(draw_lines(union.old)) for figure in settle(group)}
+    given |= {figure for figure in union.readable if any(found.solved.get(figure) == (0.0, 0.0) for found in intervals)}
     outcomes = {
-        "small_count": find_small_counts(evidence, disclosure),
-        "leftover": find_leftovers(evidence, disclosure),
-        "derived_shown": find_derived(evidence, disclosure),
-        "subtraction": find_subtractions(evidence, lines),
-        "linear": find_settled(evidence, groups),
-        "interval": find_pinned(evidence, intervals),
+        "small_count": find_small_counts(now, disclosure),
+        "leftover": find_leftovers(now, disclosure),
+        "derived_shown": find_derived(now, disclosure),
+        "price": find_divisions(now, prices, {number for number, figure in enumerate(union.old.figures) if figure.value is not None}),
+        "subtraction": find_subtractions(union.evidence, lines, given),
+        "linear": find_settled(union.evidence, plain, group_lines(lines), given),
+        "interval": find_pinned(union.evidence, intervals, disclosure, given),
     }
     weaknesses = sorted({weakness for _, found in outcomes.values() for weakness in found})
     return AuditReport(
@@ -49,20 +67,36 @@ def audit(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> Audi
         attacks={name: tried for name, (tried, _) in outcomes.items()},
         weaknesses=weaknesses,
         intervals=_describe(intervals),
+        releases=len(earlier) + 1,
+        given_before=len(given),
     )
 
 
-def find_settled(evidence: Evidence, groups: Sequence[Group]) -> Outcome:
-    """Solve all lines together: a hidden figure that they determine is given away, however many each of them hides."""
-    settled = [figure for group in groups for figure in settle(group)]
-    return sum(len(group.figures) for group in groups), [point_at("linear", evidence.figures[figure], evidence) for figure in settled]
+def find_settled(evidence: Evidence, plain: Sequence[Group], groups: Sequence[Group], given: Collection[int] = ()) -> Outcome:
+    """Solve all lines together: a hidden figure that they determine is given away, however many each of them hides.
+
+    Of money that only the price of a count tells, nobody is told anything: the count was shown.
+    """
+    settled = {figure for group in plain for figure in settle(group)}
+    settled |= {figure for group in groups if group not in plain for figure in settle(group) if evidence.figures[figure].is_count}
+    found = [point_at("linear", evidence.figures[figure]) for figure in sorted(settled - {*given})]
+    return sum(len(group.figures) for group in groups), found
 
 
-def find_pinned(evidence: Evidence, intervals: Sequence[Intervals]) -> Outcome:
-    """Look for a hidden count that can have one value only, given that counts are whole and not below zero."""
-    pinned = [figure for found in intervals for figure, (low, high) in found.solved.items() if low >= high]
+def find_pinned(evidence: Evidence, intervals: Sequence[Intervals], disclosure: Mapping[str, Any], given: Collection[int] = ()) -> Outcome:
+    """Look for a hidden count that can have one value only, or is known to be small and can have two.
+
+    It is known that counts are whole and not below zero.
+    """
+    threshold = disclosure["threshold"]["value"]
+    pinned = [
+        figure
+        for found in intervals
+        for figure, (low, high) in found.solved.items()
+        if figure not in given and (low >= high or (high < threshold and high - low < NARROWEST))
+    ]
     tried = sum(len(found.solved) + len(found.open) for found in intervals)
-    return tried, [point_at("interval", evidence.figures[figure], evidence) for figure in pinned]
+    return tried, [point_at("interval", evidence.figures[figure]) for figure in pinned]
 
 
 def _solve(evidence: Evidence, groups: Sequence[Group]) -> Sequence[Intervals]:

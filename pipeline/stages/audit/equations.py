@@ -14,10 +14,11 @@ from pipeline.stages.audit.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The hidden figures of one statement, with signs, and what they add up to."""
+    """The hidden figures of one statement, with signs or prices, and what they add up to."""
 
     signs: Mapping[int, int]
     sum: int
+    is_priced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def draw_lines(evidence: Evidence) -> Sequence[Line]:
     for statement in evidence.statements:
         signs: dict[int, int] = {}
         known = 0
-        for figure, sign in (*((addend, 1) for addend in statement.addends), (statement.total, -1)):
+        factors = statement.factors or [1] * len(statement.addends)
+        for figure, sign in (*zip(statement.addends, factors, strict=True), (statement.total, -1)):
             value = evidence.figures[figure].value
             if value is not None:
                 known += sign * value
@@ -43,7 +45,7 @@ def draw_lines(evidence: Evidence) -> Sequence[Line]:
             else:
                 signs[figure] = sign
         if signs:
-            lines.append(Line(signs, -known))
+            lines.append(Line(signs, -known, bool(statement.factors)))
     return lines
 
 

@@ -17,26 +17,6 @@ from pipeline.errors import RuleError
 STATUS = "_status"
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One published place for a number. `value` is whole (counts, or money in its smallest unit); None when it is hidden."""
-
-    table: str
-    row: int
-    column: str
-    value: int | None
-    is_count: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A total and what it is made of, by numbers of figures."""
-
-    relation: str
-    total: int
-    addends: Sequence[int]
-
-
 @dataclass
 class PublicTable:
     """One table as read back: its columns as lists, and the numbers of the figures at each place."""
@@ -79,6 +59,32 @@ class PublicTable:
         raise RuleError(f"The candidate's table {self.name} has rows that cannot be told apart: it cannot be audited.")
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One published place for a number. `value` is whole (counts, or money in its smallest unit); None when it is hidden."""
+
+    home: PublicTable = field(compare=False, repr=False)
+    row: int
+    column: str
+    value: int | None
+    is_count: bool
+
+    @property
+    def table(self) -> str:
+        """The name of the table in which it stands."""
+        return self.home.name
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A total and what it is made of, by numbers of figures; each addend counts `factors` times, once where there are none."""
+
+    relation: str
+    total: int
+    addends: Sequence[int]
+    factors: Sequence[int] = ()
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Everything that an outsider can hold against the hidden figures."""
@@ -98,15 +104,28 @@ def gather_evidence(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any
     for name, rules in sorted(disclosure["tables"].items()):
         if rules["cells"] and name not in tables:
             raise RuleError(f"The candidate has no table {name}: it cannot be audited.")
-    public = {name: PublicTable(name, frame) for name, frame in sorted(tables.items())}
+    return _gather({name: PublicTable(name, frame) for name, frame in sorted(tables.items())}, disclosure, disclosure["relations"])
+
+
+def gather_past(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> Evidence:
+    """Return the figures and statements of an earlier release; what it did not publish it cannot tell."""
+    public = {name: PublicTable(name, frame) for name, frame in sorted(tables.items()) if name in disclosure["tables"]}
+    return _gather(public, disclosure, [relation for relation in disclosure["relations"] if _tables_of(relation) <= {*public}])
+
+
+def _gather(public: Mapping[str, PublicTable], disclosure: Mapping[str, Any], relations: Sequence[Mapping[str, Any]]) -> Evidence:
     figures: list[Figure] = []
     for name, table in public.items():
         _check_statuses(table, disclosure["tables"][name])
         for cell in disclosure["tables"][name]["cells"]:
             table.figures[cell["column"]] = list(_read_figures(table, cell["column"], disclosure, figures))
-    statements = [statement for relation in disclosure["relations"] for statement in _state(relation, public)]
+    statements = [statement for relation in relations for statement in _state(relation, public)]
     _check_sums(figures, statements)
     return Evidence(public, figures, statements)
+
+
+def _tables_of(relation: Mapping[str, Any]) -> set[str]:
+    return {relation["table"]} if "table" in relation else {relation["total"]["table"], relation["parts"]["table"]}
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -134,7 +153,7 @@ def _read_figures(table: PublicTable, column: str, disclosure: Mapping[str, Any]
             continue
         whole = None if is_hidden else value if pa.types.is_integer(kind) else int(value.scaleb(kind.scale))
         yield len(figures)
-        figures.append(Figure(table.name, row, column, whole, pa.types.is_integer(kind)))
+        figures.append(Figure(table, row, column, whole, pa.types.is_integer(kind)))
 
 
 def _state(relation: Mapping[str, Any], tables: Mapping[str, PublicTable]) -> Iterator[Statement]:

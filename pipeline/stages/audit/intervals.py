@@ -142,9 +142,12 @@ class _Program:
 
     def _run(self) -> Vector | None:
         """Return the best point, checked; None when there is no end to what is better."""
-        status = self._solver.run()
-        state = self._solver.getModelStatus()
         states = self._highspy.HighsModelStatus
+        status = self._solver.run()
+        if self._solver.getModelStatus() not in (states.kOptimal, states.kUnbounded, states.kInfeasible):
+            self._solver.clearSolver()  # what the last objective left behind can lead it astray
+            status = self._solver.run()
+        state = self._solver.getModelStatus()
         if state == states.kInfeasible:
             raise RuleError("Published figures contradict one another: the candidate was not audited.")
         if status != self._highspy.HighsStatus.kOk or state not in (states.kOptimal, states.kUnbounded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.stages.audit.equations import Line
@@ -22,7 +22,7 @@ def find_small_counts(evidence: Evidence, disclosure: Mapping[str, Any]) -> Outc
     counts = {(name, cell["column"]) for name, rules in disclosure["tables"].items() for cell in rules["cells"] if cell["people"] == cell["column"]}
     shown = [figure for figure in evidence.figures if (figure.table, figure.column) in counts and figure.value is not None]
     small = [figure for figure in shown if figure.value is not None and lowest <= figure.value < disclosure["threshold"]["value"]]
-    return len(shown), [point_at("small_count", figure, evidence) for figure in small]
+    return len(shown), [point_at("small_count", figure) for figure in small]
 
 
 def find_leftovers(evidence: Evidence, disclosure: Mapping[str, Any]) -> Outcome:
@@ -97,13 +97,15 @@ def _is_shown(table: PublicTable, column: str, row: int, codes: Mapping[str, str
     return table.column(column)[row] is not None or table.column(column + STATUS)[row] not in empty
 
 
-def find_subtractions(evidence: Evidence, lines: Sequence[Line]) -> Outcome:
+def find_subtractions(evidence: Evidence, lines: Sequence[Line], given: Collection[int] = ()) -> Outcome:
     """Subtract, in each line, what is shown from the total: a line with one hidden figure gives it away."""
     tried = {figure for line in lines for figure in line.signs}
-    bare = {figure for line in lines if len(line.signs) == 1 for figure in line.signs}
-    return len(tried), [point_at("subtraction", evidence.figures[number], evidence) for number in sorted(bare)]
+    bare = {figure for line in lines if len(line.signs) == 1 for figure in line.signs if evidence.figures[figure].is_count or not line.is_priced} - {
+        *given
+    }
+    return len(tried), [point_at("subtraction", evidence.figures[number]) for number in sorted(bare)]
 
 
-def point_at(attack: str, figure: Figure, evidence: Evidence) -> Weakness:
+def point_at(attack: str, figure: Figure) -> Weakness:
     """Return the weakness of one figure."""
-    return Weakness(attack=attack, table=figure.table, row=evidence.tables[figure.table].key(figure.row), column=figure.column)
+    return Weakness(attack=attack, table=figure.table, row=figure.home.key(figure.row), column=figure.column)

@@ -25,12 +25,15 @@ class AuditReport:
     `attacks` says of how many cells each attack was tried. `intervals` says of the hidden counts how many values the worst and the best hidden of
     them can have (`narrowest`, `widest`, 0 when there is none), how many have no upper end (`unbounded`), and in how many components, too large to
     solve for every cell, the narrow cells were solved for and the others shown to be open by two solutions (`large_components`).
+    `releases` were attacked together; `given_before` hidden figures were given away by earlier releases already, which no candidate can take back.
     """
 
     passed: bool
     attacks: Mapping[str, int]
     weaknesses: Sequence[Weakness]
     intervals: Mapping[str, int]
+    releases: int = 1
+    given_before: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the report as canonical JSON. Source: RFC 8785."""
@@ -40,5 +43,7 @@ class AuditReport:
                 "attacks": dict(self.attacks),
                 "weaknesses": [asdict(weakness) for weakness in self.weaknesses],
                 "intervals": dict(self.intervals),
+                "releases": self.releases,
+                "given_before": self.given_before,
             }
         )

@@ -16,13 +16,16 @@ import pyarrow as pa
 
 from pipeline.domain.tables import Definitions
 from pipeline.stages.protection.cells import Cell, read_cells
-from pipeline.stages.protection.equations import build_equations
+from pipeline.stages.protection.equations import Equation, build_equations, find_priced
+from pipeline.stages.protection.history import About, Past, Union, unite
 from pipeline.stages.protection.masking import mask_table
 from pipeline.stages.protection.pattern import find_pattern
+from pipeline.stages.protection.prices import find_doubtful, find_nothings, find_series
 from pipeline.stages.protection.rules import read_rules
 
-__all__ = ["Protected", "protect"]
+__all__ = ["Past", "Protected", "protect"]
 
+CAUSES = ("primary", "secondary", "kept", "deferred")
 FOUR_PLACES = Decimal("0.0001")
 
 
@@ -31,39 +34,81 @@ class Protected:
     """Tables that may be published, and what that cost.
 
     Counts are of cells by table: `hidden` is everything that bears the marker, `primary` what few people stand behind, `secondary` what was hidden
-    so that this cannot be worked out, `derived` the shares and averages that went with them. `value_share` is, by table and column ("table.column"),
-    the part of the sum of all values that is hidden: for the steward, not for the public.
+    so that this cannot be worked out, `kept` what an earlier release hid and what therefore stays hidden, `deferred` figures that were shown and
+    have changed, whose new values no release may show yet, `derived` the shares and averages that went with all these. `value_share` is, by table
+    and column ("table.column"), the part of the sum of all values that is hidden: for the steward, not for the public.
     """
 
     tables: Mapping[str, pa.Table]
     hidden: Mapping[str, int]
     primary: Mapping[str, int]
     secondary: Mapping[str, int]
+    kept: Mapping[str, int]
+    deferred: Mapping[str, int]
     derived: Mapping[str, int]
     value_share: Mapping[str, Decimal]
 
+    @property
+    def suppression(self) -> Mapping[str, Mapping[str, object]]:
+        """What the steward looks at: by table, the cells hidden and why, and the part of each column's total."""
+        return {
+            name: {
+                "hidden": self.hidden[name],
+                "few_people": self.primary[name],
+                "protects_others": self.secondary[name],
+                "hidden_before": self.kept[name],
+                "revision_deferred": self.deferred[name],
+                "made_of_hidden": self.derived[name],
+                "hidden_part_of_total": {
+                    column.removeprefix(f"{name}."): str(share) for column, share in self.value_share.items() if column.startswith(f"{name}.")
+                },
+            }
+            for name in sorted(self.tables)
+        }
 
-def protect(tables: Mapping[str, pa.Table], definitions: Definitions) -> Protected:
-    """Hide what would tell of few people, and whatever would let an outsider work that out.
 
-    Args: `tables` have the published columns and, for each cell column of disclosure.json, the column that counts the people behind it.
+def protect(tables: Mapping[str, pa.Table], definitions: Definitions, earlier: Sequence[Past] = ()) -> Protected:
+    """Hide what would tell of few people, and whatever would let an outsider work that out, from this release or from all releases together.
+
+    Args: `tables` have the published columns and, for each cell column of disclosure.json, the column that counts the people behind it; `earlier`
+    are the releases before it, oldest first.
     Raises: RuleError when a table or column is not covered by the disclosure rules, is missing, or breaks a declared relation: nothing then goes out.
     Source: threshold rule with secondary suppression, as in the national handbooks of disclosure control; schemas/published/disclosure.json.
     """
     rules = read_rules(definitions)
     grids, cells = read_cells(tables, rules, definitions)
-    hidden = find_pattern(cells, build_equations(grids, cells, rules))
+    equations = build_equations(grids, cells, rules)
+    priced = find_priced(grids, tables, rules)
+    series = find_series(priced, cells)
+    linked = [Equation(each.relation, each.terms) for each in priced if each.series in series]
+    union = unite(grids, cells, [*equations, *linked], earlier, About(rules, definitions, series))
+    aside = find_nothings(priced, cells) - union.known if rules.hides_zeros else frozenset[int]()
+    while True:
+        hidden = find_pattern(union, len(cells), aside)
+        doubtful = find_doubtful(priced, cells, hidden) - union.known
+        if not doubtful:
+            break
+        aside |= doubtful
     safe = {name: mask_table(definitions.table("published", name), grid, hidden, rules.tables[name], rules) for name, grid in grids.items()}
-    primary = Counter(cells[number].table for number in hidden if cells[number].is_primary)
-    secondary = Counter(cells[number].table for number in hidden if not cells[number].is_primary)
+    causes = {number: _cause(number, cells, union) for number in hidden}
+    counted = {cause: Counter(cells[number].table for number, found in causes.items() if found == cause) for cause in CAUSES}
+    every = Counter(cells[number].table for number in hidden)
     return Protected(
         tables={name: frame for name, (frame, _) in safe.items()},
-        hidden={name: primary[name] + secondary[name] + derived for name, (_, derived) in safe.items()},
-        primary={name: primary[name] for name in safe},
-        secondary={name: secondary[name] for name in safe},
+        hidden={name: every[name] + derived for name, (_, derived) in safe.items()},
+        **{cause: {name: counted[cause][name] for name in safe} for cause in CAUSES},
         derived={name: derived for name, (_, derived) in safe.items()},
         value_share=_value_share(cells, hidden),
     )
+
+
+def _cause(number: int, cells: Sequence[Cell], union: Union) -> str:
+    """Return why a cell is hidden, the weightiest reason first."""
+    if cells[number].is_primary:
+        return "primary"
+    if number in union.kept:
+        return "kept"
+    return "deferred" if number in union.revised else "secondary"
 
 
 def _value_share(cells: Sequence[Cell], hidden: Collection[int]) -> Mapping[str, Decimal]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
 
 from pipeline.errors import RuleError
 from pipeline.stages.protection.cells import Cell, Grid
-from pipeline.stages.protection.rules import DisclosureRules, RunningRelation, Side, SumRelation
+from pipeline.stages.protection.rules import DisclosureRules, PriceRelation, RunningRelation, Side, SumRelation
 
 Key = tuple[object, ...]
 Terms = Sequence[tuple[int, int]]
-"""Cells with their signs (1 or -1). Signed, the cells add up to zero."""
+"""Cells with their factors: 1 for a part and -1 for its total; in a line of prices, the price of a count. With these, the cells add up to zero."""
+Series = tuple[object, ...]
+"""A row of payments through the quarters: relation, project, payer and basis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,7 @@ def build_equations(grids: Mapping[str, Grid], cells: Sequence[Cell], rules: Dis
     """
     equations = []
     for relation in rules.relations:
-        found = _sums(relation, grids) if isinstance(relation, SumRelation) else _runnings(relation, grids)
-        for terms in found:
+        for terms in state_relation(relation, grids):
             if sum(sign * cells[cell].value for cell, sign in terms) != 0:
                 table = relation.total.table if isinstance(relation, SumRelation) else relation.table
                 raise RuleError(f"Relation {relation.id} of disclosure.json does not hold in table {table}: its figures do not add up.")
@@ -41,6 +45,94 @@ def build_equations(grids: Mapping[str, Grid], cells: Sequence[Cell], rules: Dis
                 raise RuleError(f"Relation {relation.id} of disclosure.json takes one figure twice.")
             equations.append(Equation(relation.id, terms))
     return equations
+
+
+def state_relation(relation: SumRelation | RunningRelation, grids: Mapping[str, Grid]) -> Iterator[Terms]:
+    """Yield every instance of a relation."""
+    yield from _sums(relation, grids) if isinstance(relation, SumRelation) else _runnings(relation, grids)
+
+
+def split_terms(terms: Terms) -> tuple[int | None, Sequence[int]]:
+    """Return the total of a sum and its parts."""
+    totals = [cell for cell, factor in terms if factor < 0]
+    return (totals[0] if totals else None), [cell for cell, factor in terms if factor > 0]
+
+
+def is_priced(terms: Terms) -> bool:
+    """Say whether an equation has prices in it."""
+    return any(abs(factor) != 1 for _, factor in terms)
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A payment and the counts that it pays for, each with its price in the smallest unit of money."""
+
+    series: Series
+    relation: str
+    payment: int
+    counts: Sequence[tuple[int, int]]
+
+    @property
+    def terms(self) -> Terms:
+        """The equation that says so."""
+        return [*self.counts, (self.payment, -1)]
+
+
+def find_priced(grids: Mapping[str, Grid], tables: Mapping[str, pa.Table], rules: DisclosureRules) -> Sequence[Priced]:
+    """Return each payment beside counts that all have a published price, whether or not it was made by that price."""
+    found = []
+    for relation in rules.prices:
+        if not {relation.payments.table, relation.counts.table} <= {*grids} or relation.prices not in tables:
+            continue
+        prices = _prices(relation, tables[relation.prices])
+        counts = _priced_counts(relation, grids[relation.counts.table], prices)
+        grid = grids[relation.payments.table]
+        matches = [grid.frame[name].to_pylist() for name in relation.match]
+        names = [name for name in relation.series if name in grid.frame.column_names]
+        series = [grid.frame[name].to_pylist() for name in names]
+        for row in relation.payments.rows.numbers(grid.frame):
+            payment = grid.places[relation.payments.column][row]
+            paid_for = counts.get(tuple(column[row] for column in matches))
+            if payment is not None and paid_for:
+                found.append(Priced((relation.id, *(column[row] for column in series)), relation.id, payment, paid_for))
+    return found
+
+
+def link_prices(grids: Mapping[str, Grid], tables: Mapping[str, pa.Table], rules: DisclosureRules, series: Collection[Series]) -> Sequence[Equation]:
+    """Return the equations of the series of payments that are made by price."""
+    return [Equation(priced.relation, priced.terms) for priced in find_priced(grids, tables, rules) if priced.series in series]
+
+
+def _prices(relation: PriceRelation, frame: pa.Table) -> Mapping[Key, int]:
+    """Return the newest price of each metric, in pence; none where there is no price."""
+    columns = [frame[name].to_pylist() for name in relation.price_match]
+    newest = frame[relation.newest].to_pylist()
+    amounts: Sequence[Decimal | None] = frame[relation.price].to_pylist()
+    found: dict[Key, int] = {}
+    for row in sorted(range(frame.num_rows), key=lambda row: newest[row]):
+        amount = amounts[row]
+        if amount is not None and amount > 0:
+            found[tuple(column[row] for column in columns)] = int(amount.scaleb(2))
+    return found
+
+
+def _priced_counts(relation: PriceRelation, grid: Grid, prices: Mapping[Key, int]) -> Mapping[Key, Sequence[tuple[int, int]]]:
+    """Return the counts of each project and quarter with their prices; nothing where a price is not published."""
+    matches = [grid.frame[name].to_pylist() for name in relation.match]
+    keys = [grid.frame[name].to_pylist() for name in relation.price_match]
+    found: dict[Key, list[tuple[int, int]]] = defaultdict(list)
+    unpriced = set()
+    for row in relation.counts.rows.numbers(grid.frame):
+        cell = grid.places[relation.counts.column][row]
+        if cell is None:
+            continue
+        price = prices.get(tuple(column[row] for column in keys))
+        match = tuple(column[row] for column in matches)
+        if price is None:
+            unpriced.add(match)
+        else:
+            found[match].append((cell, price))
+    return {match: counts for match, counts in found.items() if match not in unpriced}
 
 
 def _sums(relation: SumRelation, grids: Mapping[str, Grid]) -> Iterator[Terms]:

@@ -34,6 +34,8 @@ class Component:
     @property
     def is_tree(self) -> bool:
         """Whether no way leads round in a circle; then narrowing equation by equation is exact."""
+        if any(abs(factor) != 1 for terms in self.equations for _, factor in terms):
+            return False
         return sum(len(terms) for terms in self.equations) == len(self.cells) + len(self.equations) - 1
 
 

@@ -11,8 +11,8 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
-from pipeline.stages.protection.cells import Cell
-from pipeline.stages.protection.equations import Equation, Terms
+from pipeline.stages.protection.equations import Terms, is_priced
+from pipeline.stages.protection.history import Union
 from pipeline.stages.protection.movement import Component, find_weak
 from pipeline.stages.protection.solver import find_cheapest_move
 
@@ -20,29 +20,38 @@ PRIMARY_WIDTH = 2
 """A figure hidden for its people must have at least three possible values (source: disclosure handbook practice, W = 2)."""
 SECONDARY_WIDTH = 1
 """Any other hidden figure must have at least two: one that is known protects nobody."""
+EFFORT = 4_000
+"""So many cells are looked at, again and again, for what need not have been hidden; then what is hidden stays hidden."""
 HIDDEN_PRICE = 1e-4
 """Moving what is hidden already costs next to nothing."""
 
 
-def find_pattern(cells: Sequence[Cell], equations: Sequence[Equation]) -> frozenset[int]:
-    """Return the numbers of the cells to hide: the primary ones, and as few and cheap others as the method finds."""
-    pattern = _Pattern(cells, equations)
-    for number, cell in enumerate(cells):
-        if cell.is_primary:
+def find_pattern(union: Union, candidate: int, aside: frozenset[int] = frozenset()) -> frozenset[int]:
+    """Return the numbers of the cells to hide: the primary ones, and as few and cheap others as the method finds.
+
+    Args: `candidate` says how many of the first cells are the candidate's; the others are hidden in earlier releases and stay so. `aside` are
+    further cells of the candidate that must be hidden.
+    """
+    pattern = _Pattern(union, candidate, aside)
+    for number, cell in enumerate(union.cells):
+        if cell.is_primary or number >= candidate or number in union.kept or number in aside:
             pattern.hide(number)
     pattern.fill_lines()
     pattern.free_components()
     pattern.show_needless()
-    return frozenset(pattern.hidden)
+    return frozenset(number for number in pattern.hidden if number < candidate)
 
 
 class _Pattern:
     """What is hidden so far, and what still has to be looked at."""
 
-    def __init__(self, cells: Sequence[Cell], equations: Sequence[Equation]) -> None:
+    def __init__(self, union: Union, candidate: int, aside: frozenset[int]) -> None:
         self.hidden: set[int] = set()
-        self._cells = cells
-        self._equations = [equation.terms for equation in equations]
+        self._cells = union.cells
+        self._candidate = candidate
+        self._kept = union.kept | aside
+        self._effort = 0
+        self._equations = [equation.terms for equation in union.equations]
         self._touching: dict[int, list[int]] = defaultdict(list)
         for number, terms in enumerate(self._equations):
             for cell, _ in terms:
@@ -57,8 +66,8 @@ class _Pattern:
         if cell in self.hidden:
             return
         self.hidden.add(cell)
-        is_free = not self._cells[cell].is_count
-        self._wanted[cell] = PRIMARY_WIDTH if self._cells[cell].is_primary and not is_free else SECONDARY_WIDTH
+        figure = self._cells[cell]
+        self._wanted[cell] = PRIMARY_WIDTH if figure.is_primary and figure.is_count else SECONDARY_WIDTH
         self._lines.extend(self._touching[cell])
         heapq.heappush(self._unsettled, cell)
 
@@ -73,6 +82,9 @@ class _Pattern:
         """Return the cheapest cell of a line that hides enough, else the cheapest at all; None when nothing is wanting or left."""
         if self._is_safe(line, None):
             return None
+        payments = [cell for cell, factor in line if factor < 0 and cell not in self.hidden] if is_priced(line) else []
+        if payments:
+            return payments[0]
         shown = sorted((cell for cell, _ in line if cell not in self.hidden), key=self._price)
         enough = (cell for cell in shown if self._is_safe(line, cell))
         return next(enough, shown[0] if shown else None)
@@ -82,6 +94,8 @@ class _Pattern:
         hidden = [(cell, sign) for cell, sign in line if cell in self.hidden or cell == extra]
         if len(hidden) < 2:
             return not hidden
+        if is_priced(line):  # whole counts at prices of their own are few: a payment that is shown may tell them, so it goes with them
+            return all(cell in self.hidden for cell, factor in line if factor < 0)
         signs = {sign for _, sign in hidden}
         if len(signs) == 2 or not all(self._cells[cell].is_count for cell, _ in hidden):
             return True
@@ -118,7 +132,7 @@ class _Pattern:
 
     def show_needless(self) -> None:
         """Show again, dearest first, what was hidden for others and is no longer needed by any."""
-        extra = [cell for cell in self.hidden if not self._cells[cell].is_primary]
+        extra = [cell for cell in self.hidden if cell < self._candidate and cell not in self._kept and not self._cells[cell].is_primary]
         for cell in sorted(extra, key=self._price, reverse=True):
             self.hidden.discard(cell)
             if not self._is_quiet_around(cell):
@@ -133,7 +147,8 @@ class _Pattern:
         for cell in sorted({cell for line in lines for cell, _ in line} & self.hidden):
             if cell not in seen:
                 component = self._component(cell)
-                if find_weak(component, self._wanted):
+                self._effort += len(component.cells)
+                if self._effort > EFFORT or find_weak(component, self._wanted):
                     return False
                 seen.update(component.cells)
         return True

@@ -91,13 +91,22 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class SumRelation:
-    """A total is the sum of its parts with the same `match`; with `each`, once for every value of those columns."""
+    """A total is the sum of its parts with the same `match`; with `each`, once for every value of those columns.
+
+    `absent_is_zero`: a part without a row is a zero that everybody can read, not a figure that is yet to come.
+    """
 
     id: str
     total: Side
     parts: Side
     match: Sequence[str]
     each: Sequence[str]
+    absent_is_zero: bool = False
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """The tables and columns of figures that it ties."""
+        return frozenset({(self.total.table, self.total.column), (self.parts.table, self.parts.column)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +119,31 @@ class RunningRelation:
     running: str
     match: Sequence[str]
     order: str
+    absent_is_zero: bool = False
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """The tables and columns of figures that it ties."""
+        return frozenset({(self.table, self.value), (self.table, self.running)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceRelation:
+    """A payment is the sum, over the counts with the same `match`, of the published price of each times the count.
+
+    A price is found by `price_match`; of several the one with the highest `newest` counts. `series` are the columns that tell payments of different
+    kinds apart: one kind may be made by price and another not.
+    """
+
+    id: str
+    payments: Side
+    counts: Side
+    match: Sequence[str]
+    prices: str
+    price: str
+    price_match: Sequence[str]
+    newest: str
+    series: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +157,12 @@ class DisclosureRules:
     absent: frozenset[str]
     tables: Mapping[str, TableRules]
     relations: Sequence[SumRelation | RunningRelation]
+    prices: Sequence[PriceRelation] = ()
+
+    @property
+    def price_ids(self) -> frozenset[str]:
+        """The relations that are of prices."""
+        return frozenset(relation.id for relation in self.prices)
 
 
 def read_rules(definitions: Definitions) -> DisclosureRules:
@@ -138,11 +178,18 @@ def read_rules(definitions: Definitions) -> DisclosureRules:
         raise RuleError(f"Table {name} must stand both in schemas/published/ and in the tables of disclosure.json.")
     tables = {name: _read_table(schemas[name], entry) for name, entry in sorted(disclosure["tables"].items())}
     relations = [_read_relation(entry) for entry in disclosure["relations"]]
-    for relation in relations:
+    prices = [_read_price(entry) for entry in disclosure.get("prices", [])]
+    for relation in (*relations, *prices):
         for table, cell, others in _columns_of(relation):
             _check_relation(relation.id, tables.get(table), cell)
             for column in others:
                 schemas[table].field(column)
+    for relation in prices:
+        if relation.prices not in schemas:
+            raise RuleError(f"Relation {relation.id} of disclosure.json takes prices from {relation.prices}, which is no published table.")
+        for column in (relation.price, relation.newest, *relation.price_match):
+            schemas[relation.prices].field(column)
+    _check_plan(tables, disclosure, (*relations, *prices))
     return DisclosureRules(
         threshold=disclosure["threshold"]["value"],
         hides_zeros=disclosure["hide_zeros"]["value"],
@@ -151,7 +198,26 @@ def read_rules(definitions: Definitions) -> DisclosureRules:
         absent=absent,
         tables=tables,
         relations=relations,
+        prices=prices,
     )
+
+
+def _check_plan(
+    tables: Mapping[str, TableRules],
+    disclosure: Mapping[str, Any],
+    relations: Sequence[SumRelation | RunningRelation | PriceRelation],
+) -> None:
+    """Raise RuleError when a column of figures has no place in the table plan, or hangs together with nothing and nobody said that this is meant."""
+    if "plan" not in disclosure:
+        return
+    plan = {(place["table"], place["column"]) for place in disclosure["plan"]["keep"]}
+    related = {(table, cell) for relation in relations for table, cell, _ in _columns_of(relation)}
+    alone = {(place["table"], place["column"]) for place in disclosure["plan"].get("alone", [])}
+    cells = {(name, cell.column) for name, table in tables.items() for cell in table.cells}
+    for table, column in sorted(cells ^ plan):
+        raise RuleError(f"Column {column} of {table} must stand both in the cells and in the table plan of disclosure.json.")
+    for table, column in sorted(cells - related - alone):
+        raise RuleError(f"Column {column} of {table} stands in no relation of disclosure.json: what could be worked out from it would not be seen.")
 
 
 def _read_table(schema: TableSchema, entry: Mapping[str, Any]) -> TableRules:
@@ -192,8 +258,29 @@ def _read_relation(entry: Mapping[str, Any]) -> SumRelation | RunningRelation:
     if entry["kind"] == "running":
         return RunningRelation(**{name: entry[name] for name in ("id", "table", "value", "running", "match", "order")})
     if entry["kind"] == "sum":
-        return SumRelation(id=entry["id"], total=_side(entry["total"]), parts=_side(entry["parts"]), match=entry["match"], each=entry["each"])
+        return SumRelation(
+            id=entry["id"],
+            total=_side(entry["total"]),
+            parts=_side(entry["parts"]),
+            match=entry["match"],
+            each=entry["each"],
+            absent_is_zero=entry.get("absent_parts") == "zero",
+        )
     raise RuleError(f"Relation {entry['id']} of disclosure.json is of a kind that is not known.")
+
+
+def _read_price(entry: Mapping[str, Any]) -> PriceRelation:
+    return PriceRelation(
+        id=entry["id"],
+        payments=_side(entry["payments"]),
+        counts=_side(entry["counts"]),
+        match=entry["match"],
+        prices=entry["prices"]["table"],
+        price=entry["prices"]["column"],
+        price_match=entry["prices"]["match"],
+        newest=entry["prices"]["newest"],
+        series=entry["series"],
+    )
 
 
 def _side(entry: Mapping[str, Any]) -> Side:
@@ -204,11 +291,15 @@ def _rows(where: Mapping[str, Sequence[str]], where_not: Mapping[str, Sequence[s
     return Rows(where=where, where_not=where_not)
 
 
-def _columns_of(relation: SumRelation | RunningRelation) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _columns_of(relation: SumRelation | RunningRelation | PriceRelation) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Yield for each column of figures in a relation: its table, its name, and the columns that choose and match rows."""
     if isinstance(relation, RunningRelation):
         others = (*relation.match, relation.order)
         yield from ((relation.table, column, others) for column in (relation.value, relation.running))
+        return
+    if isinstance(relation, PriceRelation):
+        yield relation.payments.table, relation.payments.column, (*relation.match, *relation.payments.rows.columns)
+        yield relation.counts.table, relation.counts.column, (*relation.match, *relation.price_match, *relation.counts.rows.columns)
         return
     yield relation.total.table, relation.total.column, (*relation.match, *relation.total.rows.columns)
     yield relation.parts.table, relation.parts.column, (*relation.match, *relation.each, *relation.parts.rows.columns)

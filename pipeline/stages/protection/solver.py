@@ -25,11 +25,23 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matrix:
-    """Equations row by row, as HiGHS takes them: where each begins, then its columns and their signs."""
+    """Equations row by row, as HiGHS takes them: where each begins, then its columns and their factors.
+
+    In lines of prices HiGHS counts money in units of the highest price (`scales`, of each column), so that no factor is large.
+    """
 
     starts: npt.NDArray[np.int32]
     columns: npt.NDArray[np.int32]
     signs: Vector
+    scales: Vector
+
+    @property
+    def scaled(self) -> Vector:
+        """The factors as HiGHS takes them: each row in its largest factor."""
+        factors: Vector = self.signs * self.scales[self.columns]
+        largest: Vector = np.maximum.reduceat(np.abs(factors), self.starts[:-1])
+        scaled: Vector = factors / np.repeat(largest, np.diff(self.starts))
+        return scaled
 
 
 class MovementSolver:
@@ -39,7 +51,7 @@ class MovementSolver:
         self._cells = cells
         self._column = {cell: column for column, cell in enumerate(cells)}
         self._floors = np.array([floors[cell] for cell in cells], dtype=np.float64)
-        self._matrix = _matrix(equations, self._column)
+        self._matrix = _matrix(equations, self._column, self._floors)
         self._solver = _open(self._matrix, np.zeros(len(cells)), self._floors, np.full(len(cells), math.inf))
         self._low = np.zeros(len(cells))
         self._high = np.zeros(len(cells))
@@ -60,6 +72,7 @@ class MovementSolver:
         changes = _run(self._solver)
         self._solver.changeColCost(column, 0.0)
         self._solver.changeColBounds(column, floor, math.inf)
+        changes = changes * self._matrix.scales
         whole = np.rint(changes)
         if self._is_movement(changes, whole):
             self._low = np.minimum(self._low, whole)
@@ -71,7 +84,7 @@ class MovementSolver:
 
     def _is_movement(self, changes: Vector, whole: Vector) -> bool:
         """Say whether a solution is a movement in whole units, checked without trusting the solver."""
-        if np.abs(changes - whole).max() > ROUNDING or (whole < self._floors).any():
+        if (np.abs(changes - whole) > ROUNDING * self._matrix.scales).any() or (whole < self._floors).any():
             return False
         sums = np.add.reduceat(self._matrix.signs * whole[self._matrix.columns], self._matrix.starts[:-1])
         return not sums.any()
@@ -88,10 +101,15 @@ def find_cheapest_move(
     cells = sorted(prices)
     column = {name: number for number, name in enumerate(cells)}
     count = len(cells)
-    once = _matrix(equations, column)
+    once = _matrix(equations, column, np.array([floors[name] for name in cells]))
     rows = np.repeat(np.arange(len(equations)), np.diff(once.starts))
     order = np.argsort(np.concatenate([rows, rows]), kind="stable")
-    twice = Matrix(once.starts * 2, np.concatenate([once.columns, once.columns + count])[order], np.concatenate([once.signs, -once.signs])[order])
+    twice = Matrix(
+        once.starts * 2,
+        np.concatenate([once.columns, once.columns + count])[order],
+        np.concatenate([once.signs, -once.signs])[order],
+        np.concatenate([once.scales, once.scales]),
+    )
     costs = np.array([prices[name] for name in cells], dtype=np.float64)
     upper = np.concatenate([np.full(count, math.inf), [-floors[name] for name in cells]])
     lower = np.zeros(2 * count)
@@ -104,11 +122,12 @@ def find_cheapest_move(
     return [name for number, name in enumerate(cells) if abs(changes[number] - changes[number + count]) > ROUNDING]
 
 
-def _matrix(equations: Sequence[Terms], column: Mapping[int, int]) -> Matrix:
+def _matrix(equations: Sequence[Terms], column: Mapping[int, int], floors: Vector) -> Matrix:
     starts = np.cumsum([0, *(len(terms) for terms in equations)], dtype=np.int32)
     columns = np.array([column[cell] for terms in equations for cell, _ in terms], dtype=np.int32)
     signs = np.array([sign for terms in equations for _, sign in terms], dtype=np.float64)
-    return Matrix(starts, columns, signs)
+    highest = max(abs(factor) for terms in equations for _, factor in terms)
+    return Matrix(starts, columns, signs, np.where(np.isinf(floors), float(highest), 1.0))
 
 
 def _open(matrix: Matrix, costs: Vector, lower: Vector, upper: Vector) -> Any:
@@ -120,7 +139,7 @@ def _open(matrix: Matrix, costs: Vector, lower: Vector, upper: Vector) -> Any:
     program.col_cost_, program.col_lower_, program.col_upper_ = costs, lower, upper
     program.row_lower_ = program.row_upper_ = np.zeros(len(matrix.starts) - 1)
     program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = matrix.starts, matrix.columns, matrix.signs
+    program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = matrix.starts, matrix.columns, matrix.scaled
     solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, value in (("output_flag", False), ("threads", 1), ("solver", "simplex"), ("presolve", "off")):
         solver.setOptionValue(name, value)
@@ -134,6 +153,9 @@ def _run(solver: Any, *, may_fail: bool = False) -> Any:
     import highspy
 
     status = solver.run()
+    if solver.getModelStatus() in (highspy.HighsModelStatus.kUnknown, highspy.HighsModelStatus.kSolveError):
+        solver.clearSolver()  # what the last objective left behind can lead it astray
+        status = solver.run()
     state = solver.getModelStatus()
     if status == highspy.HighsStatus.kOk and state == highspy.HighsModelStatus.kOptimal:
         return np.array(solver.getSolution().col_value, dtype=np.float64)

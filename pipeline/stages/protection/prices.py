@@ -1,0 +1,45 @@
+"""Which payments are made by the published price: those whose amounts an outsider would divide by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from pipeline.stages.protection.cells import Cell
+from pipeline.stages.protection.equations import Priced, Series
+
+
+def find_series(priced: Sequence[Priced], cells: Sequence[Cell]) -> frozenset[Series]:
+    """Return the series whose payments are more often than not made by price; payments of nothing decide where there are no others."""
+    votes: Counter[Series] = Counter()
+    nothings: Counter[Series] = Counter()
+    for each in priced:
+        found = votes if cells[each.payment].value else nothings
+        found[each.series] += 1 if _agrees(each, cells) else -1
+    return frozenset(series for series in {*votes, *nothings} if (votes[series] or (nothings[series] if series not in votes else 0)) > 0)
+
+
+def find_nothings(priced: Sequence[Priced], cells: Sequence[Cell]) -> frozenset[int]:
+    """Return the payments of nothing for nothing: whatever the price, they would say that the hidden count beside them is 0."""
+    return frozenset(each.payment for each in priced if not cells[each.payment].value and not any(cells[count].value for count, _ in each.counts))
+
+
+def find_doubtful(priced: Sequence[Priced], cells: Sequence[Cell], hidden: Collection[int]) -> frozenset[int]:
+    """Return payments that are shown beside a hidden count while no payment that is shown refutes that they are made by price.
+
+    An outsider would divide there and might believe the result, right or wrong.
+    """
+    votes: Counter[Series] = Counter()
+    exposed: dict[int, Series] = {}
+    for each in priced:
+        if each.payment in hidden:
+            continue
+        if any(count in hidden for count, _ in each.counts):
+            exposed[each.payment] = each.series
+        elif cells[each.payment].value:
+            votes[each.series] += 1 if _agrees(each, cells) else -1
+    return frozenset(payment for payment, series in exposed.items() if votes[series] >= 0)
+
+
+def _agrees(priced: Priced, cells: Sequence[Cell]) -> bool:
+    return sum(price * cells[count].value for count, price in priced.counts) == cells[priced.payment].value

@@ -1,0 +1,159 @@
+"""The attacker who has every release, against protection as it is and against protection with a part of it taken out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from pipeline.stages.audit import AuditReport, audit
+from pipeline.stages.protection import Past, protect
+from pipeline.stages.revisions import count_revisions
+from tests.attack.attacker import Knowledge, determine, gather, intervals, is_count, readable
+from tests.attack.worlds import DEFINITIONS, Fund, Protect, protect_with_all, releases, weakened
+
+THRESHOLD = 5
+MANY = 1000
+
+
+def by_price(seed: int) -> frozenset[str]:
+    fund = Fund(seed)
+    return frozenset(project for project in fund.projects if fund.is_by_price[project])
+
+
+def attacked(seed: int, versions: int | None = None, by: Protect = protect_with_all) -> Knowledge:
+    made = releases(seed, versions, by)
+    return gather([release.public for release in made], [release.true for release in made], by_price(seed))
+
+
+def small_counts(known: Knowledge, numbers: Iterable[int]) -> list[tuple[str, ...]]:
+    """The places, among these, of counts of fewer people than the threshold."""
+    return [known.places[number] for number in numbers if is_count(known.places[number]) and known.true[number] < THRESHOLD]
+
+
+def audited(made: Sequence[Past], **rules: Any) -> AuditReport:
+    changes = count_revisions([release.true for release in made], DEFINITIONS)
+    return audit(made[-1].public, {**DEFINITIONS.disclosure, **rules}, [release.public for release in made[:-1]], changes)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nothing_small_is_worked_out_from_all_releases_of_a_fund(seed: int) -> None:
+    known = attacked(seed, versions=1 + seed % 5)
+
+    assert known.hidden
+    assert small_counts(known, determine(known)) == []
+
+
+@pytest.mark.faults
+def test_nothing_small_is_worked_out_in_a_thousand_funds_but_where_the_audit_refuses_the_release() -> None:
+    found: dict[int, list[tuple[str, ...]]] = {}
+    tried = 0
+    for seed in range(MANY):
+        made = releases(seed, versions=1 + seed % (12 if seed % 10 == 0 else 5))
+        known = gather([release.public for release in made], [release.true for release in made], by_price(seed))
+        tried += len(small_counts(known, known.hidden))
+        found[seed] = small_counts(known, determine(known))
+    exposed = [seed for seed, places in found.items() if places]
+
+    assert tried > 10 * MANY
+    assert len(exposed) <= MANY // 50
+    assert [seed for seed in exposed if audited(releases(seed, versions=1 + seed % (12 if seed % 10 == 0 else 5))).passed] == []
+
+
+def test_the_audit_refuses_what_protection_could_not_free() -> None:
+    """Earlier releases tell what two hidden quarters add up to; when the others are withdrawn, that sum is a small figure of its own."""
+    made = releases(316, 4)
+    known = gather([release.public for release in made], [release.true for release in made], by_price(316))
+
+    assert small_counts(known, determine(known))
+    assert not audited(made).passed
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_no_small_count_is_left_with_fewer_than_three_values(seed: int) -> None:
+    known = attacked(seed, versions=3)
+    told = readable(known)
+    wanted = [number for number in known.hidden if is_count(known.places[number]) and known.true[number] < THRESHOLD and number not in told]
+
+    assert wanted
+    assert {known.places[number]: span for number, span in intervals(known, wanted).items() if span[1] - span[0] < 2} == {}
+
+
+WITHOUT: dict[str, Protect] = {
+    "secondary suppression": weakened(relations=[], prices=[]),
+    "cross-release": lambda tables, earlier: protect(tables, DEFINITIONS, earlier[:0]).tables,
+    "price": weakened(prices=[]),
+    "cumulative": weakened(relations=[relation for relation in DEFINITIONS.disclosure["relations"] if relation["kind"] != "running"]),
+}
+
+
+@pytest.mark.parametrize("part", WITHOUT)
+def test_the_attacker_gets_through_where_a_part_of_protection_is_missing(part: str) -> None:
+    recovered = [len(small_counts(known, determine(known))) for known in (attacked(seed, 4, WITHOUT[part]) for seed in range(3, 9))]
+
+    assert sum(recovered) > 0
+
+
+@pytest.mark.parametrize("part", WITHOUT)
+def test_the_audit_fails_a_release_where_a_part_of_protection_is_missing(part: str) -> None:
+    reports = [audited(releases(seed, 4, WITHOUT[part])) for seed in range(3, 9)]
+    attacks = Counter(weakness.attack for report in reports for weakness in report.weaknesses)
+
+    assert sum(not report.passed for report in reports) > 0
+    assert attacks["price" if part == "price" else "linear"] > 0
+
+
+@pytest.mark.parametrize("seed", range(20, 28))
+def test_a_release_that_was_protected_with_all_before_it_passes_the_audit(seed: int) -> None:
+    made = releases(seed, 3)
+
+    report = audited(made)
+
+    assert report.weaknesses == []
+    assert report.releases == len(made)
+
+
+def test_an_unchanged_figure_stays_shown_or_hidden() -> None:
+    made = releases(7, 5)
+    changes = count_revisions([release.true for release in made], DEFINITIONS)
+    moved = Counter[str]()
+    for before, after, old, new in zip(made, made[1:], changes, changes[1:], strict=False):
+        for name, column in (("service_users_by_quarter", "starts_count"), ("outcomes_by_quarter", "achieved_quantity")):
+            states = [
+                {
+                    tuple(row[key] for key in old.keys[name]): row[f"{column}_status"]
+                    for row in release.public[name].to_pylist()
+                    if row[f"{column}_status"] in ("c", "published")
+                }
+                for release in (before, after)
+            ]
+            for key in states[0].keys() & states[1].keys():
+                place = (name, column, *key)
+                if old.changes[place] == new.changes[place]:
+                    moved["stayed" if states[0][key] == states[1][key] else "moved"] += 1
+
+    assert moved["stayed"] > 50
+    assert moved["moved"] == 0
+
+
+def test_the_same_releases_are_protected_in_the_same_way_again() -> None:
+    first, again = releases(11, 3), releases(11, 3)
+
+    assert all(one.public[name].equals(other.public[name]) for one, other in zip(first, again, strict=True) for name in one.public)
+
+
+def test_with_protection_off_the_audit_names_every_count_of_few_people() -> None:
+    off = weakened(threshold={"value": 0}, hide_zeros={"value": False})
+    made = releases(8, 2, off)
+    small = [
+        f"FUND/{row['project_id']}/{row['quarter']}/{row['characteristic']}/{row['category']}"
+        for row in made[-1].true["service_users_by_quarter"].to_pylist()
+        if row["starts_count"] < THRESHOLD
+    ]
+
+    named = {weakness.row for weakness in audited(made).weaknesses if weakness.attack == "small_count"}
+
+    assert small
+    assert named >= set(small)
