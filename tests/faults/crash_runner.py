@@ -2,7 +2,8 @@
 
 A program of its own: it imports everything once and forks a child per run, so that a sweep of a hundred kills does not pay a hundred imports.
 
-    python crash_runner.py FOLDER SAMPLE CASE...        where CASE is `clean`, `before:K` or `after:K`
+    python crash_runner.py FOLDER SAMPLE CASE...        where CASE is `clean`, `before:K` or `after:K` of all acts, `before:append:K` or
+                                                        `after:append:K` of the appends to the log, in each of which one step ends
 """
 
 from __future__ import annotations
@@ -33,15 +34,23 @@ FUND = "SYN-LCF"
 class Killer:
     """Counts durable acts and kills the process at the one that was asked for."""
 
-    def __init__(self, side: str, at: int) -> None:
-        self.side, self.at, self.acts = side, at, 0
+    def __init__(self, side: str, at: int, only: str = "") -> None:
+        self.side, self.at, self.only = side, at, only
+        self.acts = self.appends = 0
 
-    def around(self, act: Callable[[], Any]) -> Any:
+    @classmethod
+    def parse(cls, case: str) -> Killer:
+        side, *kind, at = case.split(":") if ":" in case else (case, "0")
+        return cls(side, int(at), *kind)
+
+    def around(self, name: str, act: Callable[[], Any]) -> Any:
         self.acts += 1
-        if (self.side, self.at) == ("before", self.acts):
+        self.appends += name == "append"
+        is_there = (self.appends == self.at and name == "append") if self.only else self.acts == self.at
+        if self.side == "before" and is_there:
             os.kill(os.getpid(), signal.SIGKILL)
         result = act()
-        if (self.side, self.at) == ("after", self.acts):
+        if self.side == "after" and is_there:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
@@ -56,7 +65,7 @@ class Deadly:
         value = getattr(self._real, name)
         if name not in ("append", "put", "replace"):
             return value
-        return lambda *given, **named: self._killer.around(lambda: value(*given, **named))
+        return lambda *given, **named: self._killer.around(name, lambda: value(*given, **named))
 
 
 def run_whole_way(environment: Mapping[str, str], sample: Path, killer: Killer) -> None:
@@ -117,20 +126,19 @@ def _in_child(work: Callable[[], Any], answer: Path) -> int:
 
 def run_case(folder: Path, sample: Path, case: str) -> Mapping[str, Any]:
     """Kill a run where the case says, run again until the end, and return what it left behind."""
-    side, _, at = case.partition(":")
     home = folder / case.replace(":", "-")
     shutil.copytree(folder / "seed", home)
     environment = {**os.environ, "OUTCOMES_HOME": str(home), "OUTCOMES_NOW": "2024-06-30T12:00:00+00:00"}
     answer = home / "answer.json"
-    killer = Killer(side, int(at or 0))
+    killer = Killer.parse(case)
 
     def once() -> Any:
         run_whole_way(environment, sample, killer)
-        return {"acts": killer.acts}
+        return {"acts": killer.acts, "appends": killer.appends}
 
     status = _in_child(once, answer)
     was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    acts = None if was_killed else json.loads(answer.read_text("utf-8"))["acts"]
+    acts = {"acts": None} if was_killed else json.loads(answer.read_text("utf-8"))
     if was_killed:
         again = _in_child(lambda: run_whole_way(environment, sample, Killer("", 0)), answer)
         if again:
@@ -141,7 +149,7 @@ def run_case(folder: Path, sample: Path, case: str) -> Mapping[str, Any]:
         raise SystemExit(f"{case}: the outcome could not be read")
     found = json.loads(answer.read_text("utf-8"))
     shutil.rmtree(home)
-    return {"case": case, "was_killed": was_killed, "acts": acts, **found}
+    return {"case": case, "was_killed": was_killed, **acts, **found}
 
 
 def main(arguments: list[str]) -> None:

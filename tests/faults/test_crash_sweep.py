@@ -54,14 +54,14 @@ def _run(folder: Path, sample: Path, cases: Sequence[str]) -> Sequence[Mapping[s
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def check(folder: Path, sample: Path, *, step: int) -> int:
-    """Sweep every `step`-th act on both sides; return how many kills there were."""
+def check(folder: Path, sample: Path, *, step: int, only: str = "") -> int:
+    """Sweep every `step`-th act, or only the appends, on both sides; return how many kills there were."""
     clean = sweep(folder, sample, ["clean"])[0]
     assert clean["chain"] == "None"
     assert len(clean["manifests"]) == 2, "the way should publish a first release and one after the corrections"
-    acts = range(1, clean["acts"] + 1, step)
+    acts = range(1, clean["appends" if only else "acts"] + 1, step)
     assert len(acts) > 3, "there must be acts to kill at"
-    results = sweep(folder, sample, [f"{side}:{act}" for act in acts for side in ("before", "after")])
+    results = sweep(folder, sample, [f"{side}:{only}{act}" for act in acts for side in ("before", "after")])
     for result in results:
         assert result["was_killed"], result["case"]
         for what in ("manifests", "events", "head", "chain", "public"):
@@ -71,6 +71,11 @@ def check(folder: Path, sample: Path, *, step: int) -> int:
 
 def test_killed_at_a_spread_of_acts_the_way_ends_in_the_same_releases(tmp_path: Path, sample: Path) -> None:
     assert check(tmp_path, sample, step=37) >= 8
+
+
+@pytest.mark.faults
+def test_killed_at_the_end_of_every_step_the_way_ends_in_the_same_releases(tmp_path: Path, sample: Path) -> None:
+    assert check(tmp_path, sample, step=1, only="append:") >= 50
 
 
 @pytest.mark.faults
