@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -219,8 +220,14 @@ def show(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> 
         import json
 
         audit_report = json.loads(report)
-        weaknesses = [f"  {item['attack']}: {item['table']} {item['key']} {item['column']}" for item in audit_report.get("weaknesses", [])[:20]]
-        printer.result({**to_plain(found), "audit": audit_report}, *_describe(found), *weaknesses)
+        printer.result({**to_plain(found), "audit": audit_report}, *_describe(found), *describe_weaknesses(audit_report))
+
+
+def describe_weaknesses(audit_report: Mapping[str, Any]) -> Sequence[str]:
+    """Return the places at which an attack got through, a line each, the first twenty of them; never a value."""
+    found = audit_report["weaknesses"]
+    lines = ["  " + " ".join(filter(None, (f"{item['attack']}:", item["table"], item["row"], item["column"]))) for item in found[:20]]
+    return [*lines, f"  and {len(found) - 20} more"] if len(found) > 20 else lines
 
 
 @app.command()
