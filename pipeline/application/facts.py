@@ -60,14 +60,18 @@ def seal_facts(services: Services, facts: Mapping[str, pa.Table]) -> Sequence[Fa
     return list(frames.at_once(seal_table, [name for name, table in facts.items() if table.num_rows]).values())
 
 
-def read_facts(services: Services, files: Sequence[FactFile]) -> Mapping[str, pa.Table]:
-    """Return facts by table from their sealed files; every fact table is there, empty when it has no file."""
-    found: dict[str, list[pa.Table]] = {name: [] for name in FACT_TABLES}
+def read_facts(services: Services, files: Sequence[FactFile], columns: Mapping[str, Sequence[str]] | None = None) -> Mapping[str, pa.Table]:
+    """Return facts by table from their sealed files; every fact table is there, empty when it has no file.
+
+    Args: columns, by table, those that are wanted; all of them when None.
+    """
+    schemas = {name: frames.arrow_schema(services.definitions.table("facts", name)) for name in FACT_TABLES}
+    wanted = {name: list(columns[name]) if columns is not None else schema.names for name, schema in schemas.items()}
+    found = {name: [schema.empty_table().select(wanted[name])] for name, schema in schemas.items()}
     for file in files:
         path = unseal_path(services.restricted, file.sha256)
-        found[file.table].append(pq.read_table(path, page_checksum_verification=True))
-    schemas = {name: frames.arrow_schema(services.definitions.table("facts", name)) for name in FACT_TABLES}
-    return {name: pa.concat_tables([schemas[name].empty_table(), *tables]) for name, tables in found.items()}
+        found[file.table].append(pq.read_table(path, columns=wanted[file.table], page_checksum_verification=True))
+    return {name: pa.concat_tables(tables) for name, tables in found.items()}
 
 
 def type_tables(services: Services, read: ReadReturn) -> Mapping[str, pa.Table]:

@@ -79,8 +79,8 @@ def test_a_release_of_an_import_shows_the_sums_that_were_taken(export: tuple[Pat
     workspace.run("release", "approve", "1.0.0", "--manifest", release["manifest"], "--as", "steward.two")
     workspace.run("release", "publish", "1.0.0")
 
-    table = workspace.home / "public" / "datasets" / fund / "v1.0.0" / "payments_by_quarter.parquet"
-    rows = duckdb.sql(f"select project_id, sum(paid_gbp) from '{table}' where payer_id = 'all' and basis = 'all' group by 1").fetchall()
+    table = workspace.home / "public" / "datasets" / fund / "v1.0.0" / "performance.parquet"
+    rows = duckdb.sql(f"select project_id, paid_gbp from '{table}' where level = 'project' and aggregation = 'pooled'").fetchall()
     published = {project_id: pounds for project_id, pounds in rows if pounds is not None}
     sums = taken(account)
     assert sums

@@ -54,7 +54,7 @@ def test_a_few_rows_find_all_that_every_row_would(suite: str, seed: int, monkeyp
     by_kind = ExpectationChecker(DEFINITIONS, small_rows=0).check(suite, table, rows)
 
     assert by_kind == in_full
-    assert len({finding.rule for finding in by_kind}) > 1
+    assert len({finding.rule for finding in by_kind}) >= min(2, len(DEFINITIONS.suites[suite]["expectations"]))
 
 
 def expecting(kind: str, **given: Any) -> Sequence[Mapping[str, Any]]:

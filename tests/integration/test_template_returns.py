@@ -153,7 +153,7 @@ MISTAKES = (
     Mistake("K-317", "payments C4", put("payments", E4=date(2024, 4, 1), F4=date(2024, 4, 29))),
     Mistake("K-318", "payments G4", lambda book: (put("outcomes", E6=59)(book), put("payments", G4=60, H4=Decimal(1200))(book))),
     Mistake("K-319", "payments H5", put("payments", **activity("PAY-5", "50000.00"))),
-    Mistake("C-201", "outcomes D2", put("outcomes", D2=date(2004, 5, 20))),
+    Mistake("K-306", "outcomes D2", put("outcomes", D2=date(2004, 5, 20))),
     Mistake("C-202", "participants C2", put("participants", C2=date(2024, 4, 9))),
     Mistake("C-213", "outcomes G2", put("outcomes", G2=date(2024, 5, 19))),
     Mistake("C-221", "payments F2", put("payments", E2=date(2024, 6, 30), F2=date(2024, 6, 1))),

@@ -154,7 +154,12 @@ class TestReason:
         for _ in range(2):
             submissions.accept(published.services("steward"), key, "left_out")
         kept = found(published, key)
-        assert (kept.standing, kept.correction_reason, kept.held, published.names.count("submission.accepted")) == ("accepted", "left_out", None, 3)
+        assert (kept.standing, kept.correction_reason, kept.held, published.names.count("submission.accepted")) == (
+            "accepted, queried",  # the figures have fallen, and nobody has said why yet
+            "left_out",
+            None,
+            3,
+        )
 
     def test_a_reason_on_the_cover_will_do(self, published: World, tmp_path: Path) -> None:
         received, _ = submissions.submit(published.services(), write_return(tmp_path, corrected(correction_reason="left_out")), KEY)

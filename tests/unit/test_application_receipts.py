@@ -35,6 +35,7 @@ def made(world: World, key: SubmissionKey = KEY, number: int | None = None) -> R
 def corrected(**others: Any) -> dict[str, Any]:
     tables = return_tables(people=13, outcomes=8) | others
     tables["outcomes"] = tables["outcomes"][:7]
+    tables["payments"][0] |= {"quantity": "7", "amount_gbp": "700.00"}
     tables["participants"][0] |= {"gender": "male"}
     tables["cover"][0] |= {"correction_reason": "left_out"}
     return tables
@@ -67,10 +68,11 @@ class TestFates:
     def test_rows_of_a_replaced_revision_stand_unchanged_or_changed_or_were_left_out(self, published: World, tmp_path: Path) -> None:
         submissions.submit(published.services(), write_return(tmp_path, corrected()), KEY)
         first, second = made(published).revisions
-        assert (first.replaced_by, first.fates) == (2, {"same": 19, "changed": 1, "removed": 1})
+        assert (first.replaced_by, first.fates) == (2, {"same": 18, "changed": 2, "removed": 1})
         assert [row for row in first.rows if row.fate in ("changed", "removed")] == [
             RowFate(table="participants", row=2, fate="changed", quarter="2024-Q1"),
             RowFate(table="outcomes", row=9, fate="removed", quarter="2024-Q1"),
+            RowFate(table="payments", row=2, fate="changed", quarter="2024-Q1"),
         ]
         assert (second.replaced_by, second.fates, second.correction_reason) == (None, {"in_force": 21}, "left_out")
 
@@ -86,7 +88,7 @@ class TestFates:
         tables["outcomes"][2] |= {"metric_id": SECRET}
         submissions.submit(published.services(), write_return(tmp_path, tables), KEY)
         refused = made(published).revisions[1]
-        assert (refused.standing, refused.delivered, refused.fates, refused.rules) == ("rejected", 22, {"refused": 22}, {"K-301": 1})
+        assert (refused.standing, refused.delivered, refused.fates, refused.rules) == ("rejected", 22, {"refused": 22}, {"K-301": 1, "K-340": 1})
         assert refused.rows == [RowFate(table="outcomes", row=4, fate="refused", rules=["K-301"])]
         assert SECRET not in "\n".join(receipts.describe(made(published)))
 

@@ -285,7 +285,9 @@ def test_the_small_fund_becomes_one_return_per_quarter_with_something_to_report(
 
     assert list(returns) == [SubmissionKey(PROJECT, "2023-Q2"), SubmissionKey(PROJECT, "2023-Q4")]
     paid, achieved = returns.values()
-    assert paid["cover"] == [{"project_id": PROJECT, "quarter": "2023-Q2", "template_version": "1", "is_nil_return": "no", "comment": None}]
+    assert paid["cover"] == [
+        {"project_id": PROJECT, "quarter": "2023-Q2", "template_version": "1", "is_nil_return": "no", "comment": None, "correction_reason": None}
+    ]
     assert (paid["participants"], paid["outcomes"], achieved["payments"]) == ([], [], [])
     assert paid["payments"] == [
         {
