@@ -166,6 +166,7 @@ def _show_published() -> None:
             folder = _version_folder(row["version"]).relative_to(ROOT)
             hidden = sum(row["suppressed"].values())
             print(f"  {folder}: {len(row['files'])} files, {hidden} cells hidden, approved by {row['approved_by']}")
+    _outcomes("site", "build", "--output", str(DEMO / "site"))
     print("\nVerify it yourself:")
     print(f"  cd {folder} && sha256sum -c MANIFEST")
     print(f"  OUTCOMES_HOME={HOME.relative_to(ROOT)} .venv/bin/outcomes verify")
