@@ -87,7 +87,7 @@ def validate_wide(home: str, revision: str) -> Mapping[str, Any]:
         report = submissions.validate(services, key).report
         seconds = time.perf_counter() - started
         size = len(report.to_bytes())
-        sealed = submissions._load(services, key.submission).revision(key.revision).report
+        sealed = submissions.load(services, key.submission).revision(key.revision).report
         if sealed is None or len(unseal(services.restricted, sealed)) != size:
             raise SystemExit("The report of the benchmark was not sealed.")
     steps = {"read": reader.seconds, "judge": seconds - reader.seconds}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
+import json
+import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,3 +174,14 @@ def as_text(case: str, change: Callable[[bytes], bytes], rule: str, severity: st
     content = change(csv_bytes(tables[table]))
     yield BadFile(case=case, kind=SINGLE, content=content, rule=rule, severity=severity, **expected)
     yield BadFile(case=case, kind=ZIP, content=zip_bytes(tables, {f"{table}.csv": content}), rule=rule, severity=severity, **expected)
+
+
+def spellings(secret: str) -> Iterator[bytes]:
+    """Yield the forms in which a text may come through."""
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+        plain = secret.encode(encoding)
+        yield from (plain, plain.hex().encode(), base64.b64encode(plain).rstrip(b"=")[:-1])
+    yield urllib.parse.quote(secret).encode()
+    yield urllib.parse.quote_plus(secret).encode()
+    yield json.dumps(secret)[1:-1].encode()
+    yield repr(secret)[1:-1].encode()

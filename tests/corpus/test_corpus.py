@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from pipeline.domain.events import SubmissionAccepted
 from pipeline.domain.findings import BLOCKING, Severity
 from pipeline.stages import validation
 from tests.corpus import delivered, personal
-from tests.corpus.making import BOOK, CANARY, SINGLE, ZIP, BadFile, book_bytes, changed, count_rows, csv_bytes, good_tables, zip_bytes
+from tests.corpus.making import BOOK, CANARY, SINGLE, ZIP, BadFile, book_bytes, changed, count_rows, csv_bytes, good_tables, spellings, zip_bytes
 from tests.factories import DEFINITIONS, KEY, Checker, World
 
 FILES = [*delivered.bad_files(), *personal.bad_files()]
@@ -51,17 +49,6 @@ def submit(content: bytes, folder: Path, *, contained: bool = False, is_structur
     services = world.services("team", reader=reader, structure=FrictionlessChecker(DEFINITIONS) if is_structured else Checker())
     _, judged = submissions.submit(services, delivery, KEY)
     return world, judged
-
-
-def spellings(secret: str) -> Iterator[bytes]:
-    """Yield the forms in which a text may come through."""
-    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
-        plain = secret.encode(encoding)
-        yield from (plain, plain.hex().encode(), base64.b64encode(plain).rstrip(b"=")[:-1])
-    yield urllib.parse.quote(secret).encode()
-    yield urllib.parse.quote_plus(secret).encode()
-    yield json.dumps(secret)[1:-1].encode()
-    yield repr(secret)[1:-1].encode()
 
 
 def assert_nothing_is_repeated(bad: BadFile, world: World, judged: submissions.Judged, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,6 +22,8 @@ from pipeline.application.register import load_register
 from pipeline.domain.quarters import Quarter
 from pipeline.samples import write_sample
 from pipeline.settings import Settings
+from pipeline.stages.return_files import write_zip
+from tests.corpus.making import CANARY, spellings
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "dags"
@@ -77,10 +79,25 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalAirflow
         assert load_register(services, sample / "register").is_loaded
     for part in ("deliveries", "broken"):
         shutil.copytree(sample / part, settings.inbox, dirs_exist_ok=True)
+    _plant(settings.inbox)
     with LocalAirflow(folder / "airflow", environment) as airflow:
         for dag in airflow.dags():
             airflow.unpause(dag)
         yield airflow, environment, folder
+
+
+def _plant(inbox: Path) -> None:
+    """Drop two returns whose cells say what must not be repeated: one that does not pass, one that is set apart."""
+    project, quarter = "SYN-P01", "2023-Q3"
+    person = {"participant_ref": f"{CANARY}-1", "started_on": CANARY, "cohort": CANARY}
+    outcome = {"outcome_ref": f"{CANARY}-O1", "participant_ref": f"{CANARY}-1", "metric_id": CANARY, "achieved_on": CANARY, "status": CANARY}
+    payment = {"payment_ref": f"{CANARY}-P1", "payer_id": CANARY, "basis": CANARY, "amount_gbp": CANARY}
+    tables = {"participants": [person], "outcomes": [outcome], "payments": [payment]}
+    letter = {**tables, "participants": [person | {"cohort": f"{CANARY}@example.org"}]}
+    definitions = load_definitions(find_definitions())
+    for name, cells in (("mistaken", tables), ("personal", letter)):
+        path = inbox / project / quarter / f"{project}_{quarter}_{name}.zip"
+        path.write_bytes(write_zip(cells, project, quarter, definitions))
 
 
 def test_the_whole_way_runs_on_a_real_airflow(way: tuple[LocalAirflow, dict[str, str], Path]) -> None:
@@ -109,6 +126,7 @@ def test_the_whole_way_runs_on_a_real_airflow(way: tuple[LocalAirflow, dict[str,
     _check_labels(airflow)
     _check_asset_events(folder)
     _check_xcoms(folder)
+    _check_nothing_is_repeated(folder)
 
 
 def _wait_for_candidate(airflow: LocalAirflow, environment: dict[str, str]) -> str:
@@ -156,6 +174,16 @@ def _check_xcoms(folder: Path) -> None:
     for _, value in values:
         for text in re.findall(r'"((?:[^"\\]|\\.)*)"', str(value)):
             assert XCOM_VALUE.fullmatch(text), "XCom carries ids and hashes only"
+
+
+def _check_nothing_is_repeated(folder: Path) -> None:
+    """Look for the planted text in everything that Airflow wrote, database and logs, and in the log of events."""
+    paths = [path for path in (folder / "airflow").rglob("*") if path.is_file()] + sorted((folder / "workspace").glob("log.sqlite*"))
+    assert len([path for path in paths if path.suffix == ".log"]) > 10
+    for path in paths:
+        content = path.read_bytes()
+        for spelling in spellings(CANARY):
+            assert spelling not in content, path.relative_to(folder)
 
 
 def test_a_task_that_runs_again_appends_nothing(way: tuple[LocalAirflow, dict[str, str], Path]) -> None:

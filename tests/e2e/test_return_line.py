@@ -17,7 +17,8 @@ from pipeline.adapters.definitions import SOURCE_TREE
 from pipeline.cli.app import app
 
 FUND = "SYN-LCF"
-PRICE = "K-316"
+QUERIES = ["C-225", "K-332"]
+"""What a payment that does not say of which metric is asked about: the metric, and why the outcomes of that metric are not paid for."""
 """The query that a payment of another price than the rate card's raises."""
 Run = Callable[..., Any]
 
@@ -54,14 +55,14 @@ def publish(run: Run) -> str:
 
 
 def without_reason(workbook: Path, folder: Path) -> Path:
-    """Save a correction again, with an empty reason on its cover and a pound more on its first payment for outcomes."""
+    """Save a correction again, with an empty reason on its cover, and a first payment for outcomes that no longer says of which metric."""
     book = load_workbook(workbook)
     cover = book["cover"]
     (column,) = [cell.column for cell in cover[1] if cell.value == "correction_reason"]
     cover.cell(row=2, column=column).value = None
     heading = [cell.value for cell in book["payments"][1]]
     paid = next(row for row in book["payments"].iter_rows(min_row=2) if row[heading.index("basis")].value == "outcome")
-    paid[heading.index("amount_gbp")].value += 1
+    paid[heading.index("metric_id")].value = None
     book.save(folder / workbook.name)
     return folder / workbook.name
 
@@ -92,10 +93,11 @@ def test_a_correction_is_shown_waits_is_accepted_explained_and_receipted(workspa
     assert run("submission", "changes", key)["rows"] == changes["rows"]
 
     (row,) = [row for row in run("submission", "list", "--project", project) if row["key"] == key]
-    assert (row["standing"], row["unanswered"]) == ("accepted, queried", [PRICE])
-    assert run("submission", "answer", key, PRICE, "--because", "Zebedee agreed another price.")["unanswered"] == []
-    assert [query["explanation"] for query in run("submission", "queries", key)] == ["Zebedee agreed another price."]
-    assert run("submission", "report", key)["explained"] == [PRICE]
+    assert (row["standing"], row["unanswered"]) == ("accepted, queried", QUERIES)
+    for asked, left in ((0, QUERIES[1:]), (1, [])):
+        assert run("submission", "answer", key, QUERIES[asked], "--because", "Zebedee paid for several.")["unanswered"] == left
+    assert [query["explanation"] for query in run("submission", "queries", key)] == ["Zebedee paid for several."] * 2
+    assert run("submission", "report", key)["explained"] == QUERIES
     assert "Zebedee" not in json.dumps(run("events", "list"))
 
     (submitted,) = run("submission", "submit", second)
