@@ -14,11 +14,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+ATTEMPTS = 10
 PARTS: tuple[tuple[str, ...], ...] = (("api-server", "--host", "127.0.0.1"), ("dag-processor",), ("scheduler",))
 
 
@@ -126,8 +128,10 @@ class LocalAirflow:
         self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
     def trigger(self, dag_id: str) -> str:
-        """Start a run of a DAG; return its id."""
-        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
+        """Start a run of a DAG; return its id. The run is named here, so that a request that got no answer can be made again."""
+        run_id = f"manual__{uuid.uuid4()}"
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+        return run_id
 
     def runs(self, dag_id: str) -> Sequence[Mapping[str, Any]]:
         """Return the runs of a DAG as Airflow has recorded them, oldest first."""
@@ -155,17 +159,24 @@ class LocalAirflow:
         raise AirflowError(f"{dag_id} was still running after {seconds} seconds; see {self.home / 'logs'}.")
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - always this machine's loopback
-            self.url + path,
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise AirflowError(f"Airflow answered {error.code} to {method} {path}: {error.read()[:500]!r}") from error
+        """Ask the API; ask again while it answers that SQLite is locked, which several of Airflow's processes write to."""
+        for is_last in (*[False] * ATTEMPTS, True):
+            request = urllib.request.Request(  # noqa: S310 - always this machine's loopback
+                self.url + path,
+                method=method,
+                data=json.dumps(body).encode() if body is not None else None,
+                headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if method == "POST" and error.code == 409:
+                    return {}  # the request before this one did go through
+                if error.code < 500 or is_last:
+                    raise AirflowError(f"Airflow answered {error.code} to {method} {path}: {error.read()[:500]!r}") from error
+                time.sleep(1)
+        raise AirflowError(f"Airflow did not answer {method} {path}.")
 
 
 def _free_port() -> int:
