@@ -32,8 +32,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
         definitions=load_definitions(find_definitions()),
         projects=2,
         quarters=2,
-        participants=60,
-        seed=5,
+        participants=200,
+        seed=1,
         first_quarter=Quarter.parse("2023-Q3"),
     )
     return folder
