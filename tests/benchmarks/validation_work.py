@@ -222,6 +222,9 @@ def _outcomes(rows: int, people: int) -> dict[str, Any]:
     }
 
 
+LONG = "word " * 120
+
+
 def _bad_outcomes(rows: int) -> dict[str, Any]:
     """Return rows that are wrong in every column, each cell of most columns in its own way."""
     numbers = range(rows)
@@ -234,13 +237,13 @@ def _bad_outcomes(rows: int) -> dict[str, Any]:
         "status": np.array([f"maybe {number}" for number in numbers]),
         "verified_on": np.repeat("2024-02-31", rows),
         "evidence_type": np.array([f"letter {number}" for number in numbers]),
-        "evidence_ref": np.array([f"={number}" for number in numbers]),
+        "evidence_ref": np.array([f"see letter {number}" for number in numbers]),
         "evidence_on": np.repeat("0024-01-31", rows),
         "hours_count": np.array([str(10_001 + number) for number in numbers]),
         "claimed_gbp": np.array([f"{number}e309" for number in numbers]),
         "site_code": np.array([f"X{number}" for number in numbers]),
         "gender": np.array([f"F{number}" for number in numbers]),
-        "comment": np.array([f"@{number}" for number in numbers]),
+        "comment": np.array([f"{number} {LONG}" for number in numbers]),
     }
 
 
