@@ -19,6 +19,18 @@ import pytest
 _NUMBERS = itertools.count(1)
 
 
+REAL_PARTS = {"PostgreSQL": ("postgres", "servers]"), "the S3 API": ("s3", "servers]", "cloud_template"), "Airflow": ("e2e/test_dags",)}
+"""What the names of tests on real servers have in them."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran on each real server: cores that share the tests print dots only."""
+    passed = [report.nodeid.lower() for report in terminalreporter.stats.get("passed", []) if report.when == "call"]
+    for part, signs in REAL_PARTS.items():
+        count = sum(any(sign in nodeid for sign in signs) for nodeid in passed)
+        terminalreporter.write_line(f"Passed on {part}: {count}")
+
+
 @dataclass(frozen=True)
 class PostgresServer:
     """A running server; `url` names one of its databases."""
