@@ -51,7 +51,7 @@ MORE_COLUMNS: tuple[Mapping[str, Any], ...] = (
     {"name": "claimed_gbp", "type": "number", "unit": "GBP", "decimals": 2, "constraints": {"required": True, "minimum": 0, "maximum": 999999}},
     {"name": "site_code", "type": "string", "constraints": {"required": True, "pattern": "[EWSN][0-9]{8}"}},
     {"name": "gender", "type": "string", "codelist": "gender", "constraints": {"required": True}},
-    {"name": "comment", "type": "string", "constraints": {"maxLength": 500}},
+    {"name": "comment", "type": "string", "constraints": {"maxLength": 16}},
 )
 
 
@@ -218,11 +218,12 @@ def _outcomes(rows: int, people: int) -> dict[str, Any]:
         "claimed_gbp": np.array([f"{pence / 100:.2f}" for pence in draw.integers(0, 10**7, rows)]),
         "site_code": np.array([f"E{number:08d}" for number in draw.integers(6_000_000, 6_000_400, rows)]),
         "gender": draw.choice(["female", "male", "another", "not_known"], rows),
-        "comment": np.where(draw.random(rows) < 0.1, "Seen at the follow-up visit", "Nothing to add"),
+        "comment": np.where(draw.random(rows) < 0.1, "Seen at a visit", "Nothing to add"),
     }
 
 
-LONG = "word " * 120
+LONG = "more than fits "  # and a blank at its end
+"""With a number before it longer than a comment may be, and no longer: a million rows must stay under the size that a delivery may have."""
 
 
 def _bad_outcomes(rows: int) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def _bad_outcomes(rows: int) -> dict[str, Any]:
         "claimed_gbp": np.array([f"{number}e309" for number in numbers]),
         "site_code": np.array([f"X{number}" for number in numbers]),
         "gender": np.array([f"F{number}" for number in numbers]),
-        "comment": np.array([f"{number} {LONG}" for number in numbers]),
+        "comment": np.array([f"{number}: {LONG}" for number in numbers]),
     }
 
 
