@@ -132,11 +132,18 @@ class ReadReturn:
     findings: Sequence[Finding] = ()
 
 
+def idle() -> None:
+    """Do nothing while somebody else works."""
+
+
 class ReturnReader(Protocol):
     """Reads a delivery into canonical tables in a contained child process."""
 
-    def read(self, delivery: Path) -> ReadReturn:
-        """Return the tables of a delivery. A hostile or broken file is a finding; it never takes the caller down."""
+    def read(self, delivery: Path, meanwhile: Callable[[], object] = idle) -> ReadReturn:
+        """Return the tables of a delivery. A hostile or broken file is a finding; it never takes the caller down.
+
+        `meanwhile` is called once while the child reads: for what would otherwise be waited for afterwards.
+        """
         ...
 
 
@@ -150,6 +157,10 @@ class StructureChecker(Protocol):
 
 class ContentChecker(Protocol):
     """Runs the expectation suites."""
+
+    def prepare(self) -> None:
+        """Load what takes long to load, so that the first check does not."""
+        ...
 
     def check(self, suite: str, table: pa.Table, rows: Sequence[int] | None = None) -> Sequence[Finding]:
         """Return which expectations of a suite a table does not meet. `rows` maps the table's rows to those that the person sees.

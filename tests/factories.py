@@ -26,7 +26,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.submission import RevisionKey, SubmissionKey
 from pipeline.domain.tables import Definitions
 from pipeline.errors import StaleStreamError
-from pipeline.ports import Append, ReadReturn, ReturnTable
+from pipeline.ports import Append, ReadReturn, ReturnTable, idle
 from pipeline.stages import frames
 from pipeline.stages.registration import REGISTER_TABLES
 from tests.fakes import FixedClock, MemoryLog, MemoryStore
@@ -154,7 +154,7 @@ class JsonReader:
     def __init__(self) -> None:
         self.findings: Sequence[Finding] = ()
 
-    def read(self, delivery: Path) -> ReadReturn:
+    def read(self, delivery: Path, meanwhile: Callable[[], object] = idle) -> ReadReturn:
         if self.findings:
             return ReadReturn({}, self.findings)
         tables = {name: self._table(name, rows) for name, rows in json.loads(delivery.read_bytes()).items()}
@@ -171,6 +171,9 @@ class Checker:
     """A `StructureChecker` and `ContentChecker` that says what it was told to say, of everything or of one suite."""
 
     found: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """There is nothing to load."""
 
     def check(self, subject: Any, table: Any = None, rows: Any = None) -> Sequence[Finding]:
         return self.found.get(subject if isinstance(subject, str) else "structure", ())

@@ -63,6 +63,10 @@ class ExpectationChecker:
         self._definitions = definitions
         self._small_rows = small_rows
 
+    def prepare(self) -> None:
+        """Import Great Expectations."""
+        import_expectations()
+
     def check(self, suite: str, table: pa.Table, rows: Sequence[int] | None = None) -> Sequence[Finding]:
         """Return which expectations of a suite a table does not meet, in reading order.
 

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,7 @@ from pipeline.adapters.reading.containers import Caps
 from pipeline.domain.findings import Finding, Severity, in_order
 from pipeline.domain.tables import Definitions, TableSchema
 from pipeline.errors import ConfigurationError
-from pipeline.ports import ReadReturn, ReturnTable
+from pipeline.ports import ReadReturn, ReturnTable, idle
 
 RETURN_TABLES = ("cover", "participants", "outcomes", "payments")
 START = (
@@ -46,15 +47,15 @@ class ContainedReader:
         self._seconds = seconds
         self._caps = caps or Caps()
 
-    def read(self, delivery: Path) -> ReadReturn:
-        """Return the tables of a delivery, or the findings that say why there are none.
+    def read(self, delivery: Path, meanwhile: Callable[[], object] = idle) -> ReadReturn:
+        """Return the tables of a delivery, or the findings that say why there are none. `meanwhile` is called while the child reads.
 
         Raises: ConfigurationError when the child process cannot even start within the memory that it is given.
         """
         with tempfile.TemporaryDirectory(prefix="outcomes-reading-") as name:
             folder = Path(name)
             (folder / REQUEST).write_text(json.dumps(self._request(delivery)), "utf-8")
-            self._run(folder)
+            self._run(folder, meanwhile)
             answer = self._answer(folder)
             if answer is None:
                 return ReadReturn(tables={}, findings=(self._over_limits(),))
@@ -72,7 +73,7 @@ class ContainedReader:
             "tables": [describe_form(self._definitions.table("submission", name)) for name in RETURN_TABLES],
         }
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, meanwhile: Callable[[], object]) -> None:
         """Start the child and wait until it has ended, by itself or by force; nothing of it is left behind."""
         root = Path(__file__).resolve().parents[2]
         child = subprocess.Popen(  # noqa: S603 (our own interpreter and code; the delivery's path travels in a file)
@@ -85,8 +86,10 @@ class ContainedReader:
             start_new_session=True,
         )
         try:
+            until = time.monotonic() + self._seconds
+            meanwhile()
             with suppress(subprocess.TimeoutExpired):
-                child.wait(self._seconds)
+                child.wait(max(0.0, until - time.monotonic()))
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)

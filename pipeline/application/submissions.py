@@ -201,7 +201,7 @@ def load(services: Services, key: SubmissionKey) -> Submission:
 def judge(services: Services, key: RevisionKey, revision: Revision, known: Ledger) -> validation.Report:
     """Return the report on a revision, judged against what a ledger knows; nothing is recorded."""
     context = _contract_context(services, key.submission, revision, known)
-    read = services.reader.read(unseal_path(services.restricted, revision.content))
+    read = services.reader.read(unseal_path(services.restricted, revision.content), services.content.prepare)
     findings: list[Finding] = [*read.findings, *contract.check_delivery(context, services.definitions, read.tables)]
     findings += personal_data.check(services.definitions, read.tables)
     if not is_blocking(findings):

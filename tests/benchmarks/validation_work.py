@@ -19,7 +19,7 @@ import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from pipeline.adapters.expectation_checks import import_expectations
 from pipeline.application import register, submissions
 from pipeline.application.services import unseal
 from pipeline.domain.submission import RevisionKey, SubmissionKey
-from pipeline.ports import ReadReturn, ReturnReader
+from pipeline.ports import ReadReturn, ReturnReader, idle
 from pipeline.samples.register import write_register
 from pipeline.settings import Settings
 from tests.factories import DEFINITIONS, register_rows
@@ -101,9 +101,9 @@ class TimedReader:
     reader: ReturnReader
     seconds: float = 0
 
-    def read(self, delivery: Path) -> ReadReturn:
+    def read(self, delivery: Path, meanwhile: Callable[[], object] = idle) -> ReadReturn:
         started = time.perf_counter()
-        found = self.reader.read(delivery)
+        found = self.reader.read(delivery, meanwhile)
         self.seconds += time.perf_counter() - started
         return found
 

@@ -30,7 +30,7 @@ EVERY = 20
 class InProcessReader(ContainedReader):
     """The same reader without the containment: starting a process for each of hundreds of files would take minutes."""
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, *_: object) -> None:
         child.answer_request(folder, json.loads((folder / child.REQUEST).read_text("utf-8")))
 
 

@@ -42,7 +42,7 @@ encodings = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 class InProcessReader(ContainedReader):
     """The same reader without the containment: thousands of processes would take hours."""
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, *_: object) -> None:
         child.answer_request(folder, json.loads((folder / child.REQUEST).read_text("utf-8")))
 
 

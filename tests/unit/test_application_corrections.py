@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.application.services import read_ledger
 from pipeline.domain import submission
 from pipeline.domain.submission import Revision, RevisionKey
 from pipeline.errors import HeldError, NotAllowedError, UsageError
-from pipeline.ports import ReadReturn
+from pipeline.ports import ReadReturn, idle
 from pipeline.stages.intake import content_name
 from tests.factories import FUND, KEY, SECRET, JsonReader, Row, World, at, return_tables, revision, write_return
 
@@ -29,7 +30,7 @@ def published() -> World:
 class CoverReader(JsonReader):
     """A reader of returns whose cover has the columns of the template before it had a reason."""
 
-    def read(self, delivery: Path) -> ReadReturn:
+    def read(self, delivery: Path, meanwhile: Callable[[], object] = idle) -> ReadReturn:
         tables = dict(super().read(delivery).tables)
         tables["cover"] = replace(tables["cover"], cells=tables["cover"].cells.drop_columns(["correction_reason"]))
         return ReadReturn(tables)

@@ -183,5 +183,5 @@ class TestQuarantine:
 class NoReader:
     """A `ReturnReader` of what must not be read."""
 
-    def read(self, delivery: Path) -> object:
+    def read(self, delivery: Path, meanwhile: object = None) -> object:
         raise AssertionError("A quarantined delivery was read.")

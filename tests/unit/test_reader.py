@@ -48,7 +48,7 @@ Read = Callable[..., ReadReturn]
 class InProcessReader(ContainedReader):
     """The same reader without the containment, so that the child's code runs where tests and coverage can see it."""
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, *_: object) -> None:
         child.answer_request(folder, json.loads((folder / child.REQUEST).read_text("utf-8")))
 
 
@@ -673,6 +673,21 @@ def test_a_file_that_takes_too_long_is_a_finding_and_its_process_is_ended(defini
     assert rules(answer) == ["F-014"]
     assert clock.monotonic() - start < 15
     assert set(psutil.Process().children()) <= before
+
+
+def test_what_takes_long_is_done_while_the_child_reads_and_costs_the_delivery_none_of_its_time(definitions: Definitions, tmp_path: Path) -> None:
+    delivery = tmp_path / "outcomes.csv"
+    delivery.write_bytes(csv_of(OUTCOMES))
+    done: list[bool] = []
+
+    def work() -> None:
+        clock.sleep(3)
+        done.append(True)
+
+    answer = ContainedReader(definitions, memory_mb=1024, seconds=2).read(delivery, work)
+
+    assert done == [True]
+    assert answer.tables["outcomes"].place == "outcomes.csv"
 
 
 @pytest.mark.parametrize(

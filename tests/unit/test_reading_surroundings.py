@@ -31,7 +31,7 @@ Read = Callable[[bytes], ReadReturn]
 class InProcessReader(ContainedReader):
     """The same reader without the containment."""
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, *_: object) -> None:
         child.answer_request(folder, json.loads((folder / child.REQUEST).read_text("utf-8")))
 
 

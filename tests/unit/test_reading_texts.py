@@ -23,7 +23,7 @@ ROW = good_tables()["outcomes"][1]
 class InProcessReader(ContainedReader):
     """The same reader without the containment."""
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, *_: object) -> None:
         child.answer_request(folder, json.loads((folder / child.REQUEST).read_text("utf-8")))
 
 
