@@ -114,7 +114,15 @@ def _tabulate(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseD
     records = project_records(services, ledger, fund_id)
     register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))
     register["returns"] = _returns(ledger, fund_id)
+    register["categories"] = _categories(services)
     return services.warehouse.tabulate(paths, register, pinned.as_of)
+
+
+def _categories(services: Services) -> pa.Table:
+    """Return every code of the characteristics that have a code list."""
+    fields = services.definitions.table("submission", "participants").fields
+    codes = [(column.name, code) for column in fields if column.codelist for code in services.definitions.codelists[column.codelist]]
+    return pa.table({"characteristic": [name for name, _ in codes], "category": [code for _, code in codes]})
 
 
 def _returns(ledger: Ledger, fund_id: str) -> pa.Table:

@@ -29,8 +29,8 @@ def tables(facts: Mapping[str, ir.Table], register: Mapping[str, ir.Table], as_o
     """Return the published tables as lazy expressions.
 
     Args: facts by the names of `schemas/facts/`; register by the names of `schemas/register/` and `returns` (project_id, quarter,
-    first_received_on, revisions_count, state, revision); as_of, the day up to which quarters count as ended; keep, which is offered every shared
-    intermediate by name and may compute it once.
+    first_received_on, revisions_count, state, revision), and perhaps `categories` (characteristic, category: every code); as_of, the day up to
+    which quarters count as ended; keep, which is offered every shared intermediate by name and may compute it once.
     Shape: the columns of `schemas/published/` in any order, unsorted, and the people columns that `disclosure.json` names.
     Source: design section 6.
     """
@@ -39,7 +39,7 @@ def tables(facts: Mapping[str, ir.Table], register: Mapping[str, ir.Table], as_o
     quarterly = {
         "outcomes_by_quarter": tabulate_outcomes(sums, contracts, register["metrics"]),
         "payments_by_quarter": tabulate_payments(sums, contracts, register["payers"]),
-        "service_users_by_quarter": tabulate_service_users(sums, contracts),
+        "service_users_by_quarter": tabulate_service_users(sums, contracts, register.get("categories")),
     }
     quarterly = {name: keep(name, table) for name, table in quarterly.items()}
     return {

@@ -142,10 +142,12 @@ def _totals(sums: Sums, contracts: Contracts) -> ir.Table:
     )
 
 
-def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
+def tabulate_service_users(sums: Sums, contracts: Contracts, categories: ir.Table | None = None) -> ir.Table:
     """Return starts per project and quarter, in all and by one characteristic at a time.
 
     A project that returns counts only has totals that are unavailable and no categories.
+
+    Args: categories, the codes of each characteristic, columns characteristic and category; without it those that occur in the project.
     """
     starts = sums.starts.group_by("project_id", "quarter").agg(found=sums.starts.people.sum())
     shown = attach(contracts.quarters.join(contracts.projects, "project_id"), starts, _PROJECT_QUARTER)
@@ -159,7 +161,7 @@ def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
         starts_count=ibis.ifelse(shown.counts_only, ibis.null("int64"), shown.found.fill_null(0)),
     )
     by_person = shown.filter(~shown.counts_only).select("fund_id", "project_id", "quarter")
-    rows = ibis.union(totals, *[_by_characteristic(sums.starts, by_person, name) for name in CHARACTERISTICS])
+    rows = ibis.union(totals, *[_by_characteristic(sums.starts, by_person, name, categories) for name in CHARACTERISTICS])
     return rows.select(
         "fund_id",
         "project_id",
@@ -172,11 +174,18 @@ def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
     )
 
 
-def _by_characteristic(starts: ir.Table, shown: ir.Table, name: str) -> ir.Table:
-    """Return a row for every quarter and every category that occurs in the project, so that rows do not come and go with small counts."""
+def _by_characteristic(starts: ir.Table, shown: ir.Table, name: str, categories: ir.Table | None) -> ir.Table:
+    """Return a row for every quarter and every category that occurs in the project or is a code of the characteristic.
+
+    Rows then come and go with no count: one that goes says that nobody is left in it, and gives its neighbours away.
+    """
     coded = starts.mutate(category=starts[name])
     counts = coded.group_by("project_id", "quarter", "category").agg(found=coded.people.sum())
-    rows = shown.join(counts.select("project_id", "category").distinct(), "project_id")
+    pairs = counts.select("project_id", "category").distinct()
+    if categories is not None:
+        codes = categories.filter(categories.characteristic == name).select("category")
+        pairs = ibis.union(pairs, shown.select("project_id").distinct().cross_join(codes), distinct=True)
+    rows = shown.join(pairs, "project_id")
     rows = attach(rows, counts, ("project_id", "quarter", "category"))
     return rows.select(
         "fund_id", "project_id", "quarter", characteristic=ibis.literal(name), category=rows.category, starts_count=rows.found.fill_null(0)
