@@ -16,7 +16,7 @@ from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import comparison, frames, protection, publication, registration, revisions
+from pipeline.stages import audit, comparison, frames, protection, publication, registration, revisions
 
 RETURNS = pa.schema(
     [
@@ -92,10 +92,22 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
     ]
 
 
-def count_revisions(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[revisions.Revisions]:
-    """Return what changed from release to release up to a draft: without a value."""
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the audit is told of the true tables: which figures changed from release to release, and which payments are made by price. No value."""
+
+    revisions: Sequence[revisions.Revisions]
+    by_price: frozenset[tuple[object, ...]]
+
+
+def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Told:
+    """Return what an attacker is supposed to know besides the public files of a draft and the releases before it."""
     now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
-    return revisions.count_revisions([*(past.true for past in earlier), now], services.definitions)
+    true = [*(past.true for past in earlier), now]
+    return Told(
+        revisions=revisions.count_revisions(true, services.definitions),
+        by_price=frozenset().union(*(audit.find_kinds_by_price(tables, services.definitions.disclosure) for tables in true)),
+    )
 
 
 def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:

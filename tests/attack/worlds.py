@@ -196,13 +196,18 @@ def weakened(**rules: Any) -> Protect:
     return lambda tables, earlier: protect_with_all(tables, earlier, definitions)
 
 
-def releases(seed: int, versions: int | None = None, by: Protect = protect_with_all) -> Sequence[Past]:
-    """Every release of a fund up to a number of versions, each protected when its time came."""
+Gate = Callable[[Sequence[Past]], bool]
+
+
+def releases(seed: int, versions: int | None = None, by: Protect = protect_with_all, gate: Gate = lambda _: True) -> Sequence[Past]:
+    """Every release of a fund up to a number of versions, each protected when its time came; what the gate refuses is never published."""
     fund = Fund(seed)
     made: list[Past] = []
     for number in range(versions or 1 + seed % 12):
         if number:
             fund.go_on()
         tables = fund.tables()
-        made.append(Past(true=tables, public=by(tables, made)))
+        candidate = Past(true=tables, public=by(tables, made))
+        if gate([*made, candidate]):
+            made.append(candidate)
     return made

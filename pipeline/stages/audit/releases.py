@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import RuleError
 from pipeline.stages.audit.evidence import Evidence, Figure, Statement, gather_evidence, gather_past
+from pipeline.stages.audit.prices import Key, judge_prices
 from pipeline.stages.revisions import Place, Revisions
 
 Tables = Mapping[str, pa.Table]
@@ -32,8 +33,12 @@ class Union:
     readable: frozenset[int] = frozenset()
 
 
-def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions]) -> Union:
+def unite(
+    tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions], by_price: frozenset[Key] = frozenset()
+) -> Union:
     """Return all releases as one system of statements; `revisions` has one entry for each earlier release and one for the candidate.
+
+    Args: `by_price` are the kinds of payments that are made by price: of earlier releases they join the statements here.
 
     Raises: RuleError when there are not as many revisions as releases.
     """
@@ -50,7 +55,7 @@ def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Table
     alone: list[Figure] = [replace(figure, value=None) for figure in now.figures]
     old: dict[tuple[str, int, tuple[int, ...]], Statement] = {}
     theirs: list[Sequence[int]] = []
-    for evidence, identities in zip(past, mixed[1:], strict=True):
+    for release, evidence, identities in zip(earlier, past, mixed[1:], strict=True):
         for figure, identity in zip(evidence.figures, identities, strict=True):
             if identity not in where:
                 where[identity] = len(figures)
@@ -60,7 +65,7 @@ def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Table
                 figures[where[identity]] = _told(figures[where[identity]], figure.value)
                 alone[where[identity]] = _told(alone[where[identity]], figure.value)
         theirs.append([where[identity] for identity in identities])
-        for statement in evidence.statements:
+        for statement in (*evidence.statements, *judge_prices(evidence, release, disclosure, by_price).statements):
             total, addends = where[identities[statement.total]], tuple(where[identities[addend]] for addend in statement.addends)
             old[statement.relation, total, addends] = Statement(statement.relation, total, addends, statement.factors)
     return Union(

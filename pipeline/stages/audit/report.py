@@ -35,9 +35,9 @@ class AuditReport:
     attacks: Mapping[str, int]
     weaknesses: Sequence[Weakness]
     intervals: Mapping[str, int]
+    certificate: Certificate
     releases: int = 1
     given_before: int = 0
-    certificate: Certificate | None = None
 
     def to_bytes(self) -> bytes:
         """Return the report as canonical JSON. Source: RFC 8785."""
@@ -49,6 +49,6 @@ class AuditReport:
                 "intervals": dict(self.intervals),
                 "releases": self.releases,
                 "given_before": self.given_before,
-                "certificate": None if self.certificate is None else hashlib.sha256(self.certificate.to_bytes()).hexdigest(),
+                "certificate": hashlib.sha256(self.certificate.to_bytes()).hexdigest(),
             }
         )
