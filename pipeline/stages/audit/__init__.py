@@ -54,7 +54,7 @@ def audit(
     lines = _lines(union, prices)
     plain = group_lines([line for line in lines if not line.is_priced])
     intervals = _solve(union.evidence, plain)
-    given = _given_before(union) | {figure for figure in union.readable if any(found.solved.get(figure) == (0.0, 0.0) for found in intervals)}
+    given = _given_before(union, prices) | {figure for figure in union.readable if any(found.solved.get(figure) == (0.0, 0.0) for found in intervals)}
     outcomes = {
         "small_count": find_small_counts(now, disclosure),
         "leftover": find_leftovers(now, disclosure),
@@ -91,8 +91,9 @@ def check(
     Args: as for `audit`.
     """
     union = unite(tables, disclosure, earlier, revisions, by_price)
-    lines = _lines(union, judge_prices(gather_evidence(tables, disclosure), tables, disclosure, by_price))
-    wanted = _wanted(union, lines, _given_before(union) | union.readable)
+    prices = judge_prices(gather_evidence(tables, disclosure), tables, disclosure, by_price)
+    lines = _lines(union, prices)
+    wanted = _wanted(union, lines, _given_before(union, prices) | union.readable)
     return check_certificate(certificate, lines, _counts(union), wanted, disclosure["threshold"]["value"])
 
 
@@ -100,9 +101,10 @@ def _lines(union: Union, prices: Prices) -> Sequence[Line]:
     return draw_lines(replace(union.evidence, statements=[*union.evidence.statements, *prices.statements]))
 
 
-def _given_before(union: Union) -> frozenset[int]:
+def _given_before(union: Union, prices: Prices) -> frozenset[int]:
     """Return the figures that the releases before the candidate settle by themselves."""
-    return frozenset(figure for group in group_lines(draw_lines(union.old)) for figure in settle(group))
+    old = replace(union.old, statements=[*union.old.statements, *(prices.statements if union.old.statements else ())])
+    return frozenset(figure for group in group_lines(draw_lines(old)) for figure in settle(group))
 
 
 def _counts(union: Union) -> frozenset[int]:

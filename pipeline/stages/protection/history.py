@@ -96,7 +96,7 @@ def unite(
         old += [Equation(equation.relation, merger.translate(release, equation)) for equation in release.equations]
     known = merger.known_cells
     old = _without(_distinct(old), merger.known_variables)
-    given = _given(old)
+    given = _given([*old, *_without(now.equations, known)]) if earlier else frozenset()
     return Union(
         cells=[*cells, *merger.past_cells],
         equations=_without(_distinct([*old, *_without(now.equations, known)]), given),
@@ -312,7 +312,10 @@ def _without(equations: Sequence[Equation], known: frozenset[int]) -> list[Equat
 
 
 def _given(old: Sequence[Equation]) -> frozenset[int]:
-    """Return what earlier releases alone determine: no candidate can take that back."""
+    """Return what earlier releases determine when the candidate shows nothing: no candidate can take that back.
+
+    A new total over old parts is among it: when a return is withdrawn, what the others add up to was known before.
+    """
     fixed: set[int] = set()
     for component in _components(old):
         fixed |= find_fixed(component)

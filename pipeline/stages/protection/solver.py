@@ -112,7 +112,7 @@ class MovementSolver:
 def find_cheapest_move(
     cell: int, growth: int, equations: Sequence[Terms], *, floors: Mapping[int, float], prices: Mapping[int, float]
 ) -> Sequence[int] | None:
-    """Return the cells that take part in the cheapest movement in which one cell grows by a given number of units.
+    """Return the cells that take part in the cheapest movement in which one cell grows by a given number of units, counts in whole units for a count.
 
     Args: `floors` and `prices` say of every cell how far down it can go and what it costs to move it by one unit.
     Returns: None when the cell cannot grow so far whatever is hidden.
@@ -137,7 +137,7 @@ def find_cheapest_move(
     solver = _open(twice, np.concatenate([costs, costs]), lower, upper)
     changes = _run(solver, may_fail=True)
     is_count = np.array([not math.isinf(floors[name]) for name in cells] * 2)
-    if changes is not None and (np.abs(changes - np.rint(changes)) > ROUNDING)[is_count].any():
+    if changes is not None and not math.isinf(floors[cell]) and (np.abs(changes - np.rint(changes)) > ROUNDING)[is_count].any():
         _ask_for_whole(solver, is_count)
         changes = _run(solver, may_fail=True)
     if changes is None:
