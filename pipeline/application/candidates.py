@@ -16,7 +16,7 @@ from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import comparison, frames, protection, publication, registration, revisions
+from pipeline.stages import audit, comparison, frames, protection, publication, registration, revisions, tabulation
 
 RETURNS = pa.schema(
     [
@@ -53,8 +53,9 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     ledger = read_ledger(services, pinned.position)
     if ledger.digest(fund_id) != pinned.ledger or ledger.chain_head != pinned.chain_head:
         raise IntegrityError(f"The log at position {pinned.position} is not what release {pinned.version} was pinned to. `outcomes events verify`.")
-    unprotected = _tabulate(services, ledger, fund_id, pinned)
-    protected = protection.protect(unprotected, services.definitions, read_earlier(services, fund_id, pinned))
+    earlier = read_earlier(services, fund_id, pinned)
+    unprotected = _tabulate(services, ledger, fund_id, pinned, [past.public for past in earlier])
+    protected = protection.protect(unprotected, services.definitions, earlier)
     _check_tables(services, protected.tables)
     base = _base(services, fund_id, pinned)
     before = read_published(services, fund_id, base) if base else None
@@ -83,19 +84,30 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
     """
     stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
     before = [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
-    return [
-        protection.Past(
-            public=read_published(services, fund_id, item),
-            true=_tabulate(services, read_ledger(services, item.draft.position), fund_id, item.draft),
-        )
-        for item in before
-    ]
+    found = []
+    for item in before:
+        public = read_published(services, fund_id, item)
+        ledger = read_ledger(services, item.draft.position)
+        found.append(protection.Past(public=public, true=_tabulate(services, ledger, fund_id, item.draft, [public])))
+    return found
 
 
-def count_revisions(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[revisions.Revisions]:
-    """Return what changed from release to release up to a draft: without a value."""
-    now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
-    return revisions.count_revisions([*(past.true for past in earlier), now], services.definitions)
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the audit is told of the true tables: which figures changed from release to release, and which payments are made by price. No value."""
+
+    revisions: Sequence[revisions.Revisions]
+    by_price: frozenset[tuple[object, ...]]
+
+
+def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Told:
+    """Return what an attacker is supposed to know besides the public files of a draft and the releases before it."""
+    now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned, [past.public for past in earlier])
+    true = [*(past.true for past in earlier), now]
+    return Told(
+        revisions=revisions.count_revisions(true, services.definitions),
+        by_price=frozenset().union(*(audit.find_kinds_by_price(tables, services.definitions.disclosure) for tables in true)),
+    )
 
 
 def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:
@@ -109,12 +121,25 @@ def read_published(services: Services, fund_id: str, published: Release) -> Mapp
     return comparison.read_published(lambda path: services.public.get(f"{folder}/{path}"))
 
 
-def _tabulate(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted) -> Mapping[str, pa.Table]:
+def _tabulate(
+    services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted, public: Sequence[Mapping[str, pa.Table]]
+) -> Mapping[str, pa.Table]:
+    """Return the unprotected tables of a draft. The rows of the releases in `public` stay, whether or not there is anything left in them."""
     paths = {table: [unseal_path(services.restricted, file.sha256) for file in ledger.facts(fund_id, table)] for table in FACT_TABLES}
     records = project_records(services, ledger, fund_id)
     register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))
     register["returns"] = _returns(ledger, fund_id)
+    register |= _shown_rows(public)
     return services.warehouse.tabulate(paths, register, pinned.as_of)
+
+
+def _shown_rows(public: Sequence[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+    """Return the keys of the rows that releases have in the tables whose rows stay, by the names that tabulation gives them."""
+    found = {}
+    for table, (name, schema) in tabulation.STAYING.items():
+        frames_of = [tables[table].select(schema.names).cast(schema) for tables in public if table in tables]
+        found[name] = pa.concat_tables([schema.empty_table(), *frames_of]).group_by(schema.names).aggregate([])
+    return found
 
 
 def _returns(ledger: Ledger, fund_id: str) -> pa.Table:

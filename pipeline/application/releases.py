@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.application.candidates import Candidate, count_revisions, make_candidate, read_earlier
+from pipeline.application.candidates import Candidate, make_candidate, read_earlier, tell_audit
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
 from pipeline.domain.events import DomainEvent, Recorded, ReleaseDrafted
@@ -92,8 +92,9 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
     check_definitions(services, drafted.draft)
     tables = read_candidate(services, drafted)
     earlier = read_earlier(services, fund_id, drafted.draft)
-    changes = count_revisions(services, fund_id, drafted.draft, earlier) if earlier else ()
-    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], changes)
+    told = tell_audit(services, fund_id, drafted.draft, earlier)
+    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], told.revisions, told.by_price)
+    seal(services.restricted, report.certificate.to_bytes())
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest
     state, _ = _decide(
@@ -102,6 +103,25 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
         lambda now: release.decide_audit(now, version, manifest=manifest, passed=report.passed, report=sealed, attacks=dict(report.attacks)),
     )
     return state.release(version)
+
+
+def check_certificate(services: Services, fund_id: str, version: str) -> Sequence[str]:
+    """Check the certificate of an audited release against the public side of all releases, without a solver; return what is wrong with it.
+
+    Raises: NotAllowedError when it was not audited yet, or rules or schemas changed since the draft; IntegrityError when it cannot be read.
+    """
+    audited = load(services, fund_id).release(version)
+    if audited.audit_report is None:
+        raise NotAllowedError(f"Release {version} has not been audited; it has no certificate yet.")
+    check_definitions(services, audited.draft)
+    name = json.loads(unseal(services.restricted, audited.audit_report)).get("certificate")
+    if name is None:
+        raise NotAllowedError(f"Release {version} was audited before certificates were made. Draft it again.")
+    certificate = attack.Certificate.parse(unseal(services.restricted, name))
+    earlier = read_earlier(services, fund_id, audited.draft)
+    told = tell_audit(services, fund_id, audited.draft, earlier)
+    public = [past.public for past in earlier]
+    return attack.check(certificate, read_candidate(services, audited), services.definitions.disclosure, public, told.revisions, told.by_price)
 
 
 def suppression(services: Services, fund_id: str, version: str) -> Mapping[str, Mapping[str, object]]:

@@ -248,6 +248,24 @@ def suppression(version: VersionArgument, fund: Fund = None, as_json: Json = Fal
         printer.table(found, f"Hidden cells of {version}", titles, rows, "There are no tables.")
 
 
+@app.command()
+def certificate(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Check the certificate of an audited release without a solver: that every hidden figure could be another. Exit code 7 when it does not hold.
+
+    Example: outcomes release certificate 1.0.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import releases
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        problems = releases.check_certificate(services, _fund(services, fund), version)
+        said = "The certificate holds: every hidden figure could be another." if not problems else "The certificate does NOT hold."
+        printer.result({"version": version, "holds": not problems, "problems": problems}, said, *problems[:20])
+    if problems:
+        raise typer.Exit(7)
+
+
 def _fund(services: Services, fund: str | None) -> str:
     from pipeline.application.register import sole_fund
     from pipeline.application.services import read_ledger

@@ -114,9 +114,12 @@ class Knowledge:
 
 
 def gather(  # noqa: PLR0912
-    public: Sequence[Tables], true: Sequence[Tables], by_price: frozenset[str]
+    public: Sequence[Tables], true: Sequence[Tables], by_price: frozenset[str], *, silent: int | None = None
 ) -> Knowledge:
-    """Put all releases together. The true tables only say what changed, and are kept to compare with in the end."""
+    """Put all releases together. The true tables only say what changed, and are kept to compare with in the end.
+
+    Of a `silent` release only the outline is looked at, none of its figures: what then is known of it the releases before it have told.
+    """
     known = Knowledge()
     latest: dict[Place, tuple[int, object, int]] = {}
     seen_lines: set[tuple[tuple[int, int], ...]] = set()
@@ -153,7 +156,7 @@ def gather(  # noqa: PLR0912
                     known.by_absence.add(number)  # nobody of any category: anybody can read that from the rows that are not there
             latest[place] = (number, signature, truth)
             numbers[place] = number
-            if value is not None:
+            if value is not None and version != silent:
                 known.values[number] = value
         earlier_totals.append(set(figures))
         for line in lines:

@@ -42,6 +42,8 @@ class Fund:
         self.starts: dict[tuple[str, str], Counter[tuple[int, int]]] = {}
         self.outcomes: dict[tuple[str, str, str], int] = {}
         self.extra: dict[tuple[str, str], int] = {}
+        self.staying: dict[tuple[str, str], set[str]] = {}
+        """Categories and payers whose rows stay once there were any, as tabulation lets them."""
         for _ in range(random.randint(1, 3)):
             self.next_quarter()
 
@@ -94,11 +96,12 @@ class Fund:
     def _project(self, project: str, rows: dict[str, list[Row]]) -> Row:
         returned = [quarter for quarter in self.quarters if (project, quarter) in self.starts]
         for place, name in enumerate(("age_band", "gender")):
-            seen = sorted({key[place] for quarter in returned for key, count in self.starts[project, quarter].items() if count})
+            seen = self.staying.setdefault((project, name), set())
+            seen.update(str(key[place]) for quarter in returned for key, count in self.starts[project, quarter].items() if count)
             for quarter in returned:
-                for category in seen:
-                    count = sum(count for key, count in self.starts[project, quarter].items() if key[place] == category)
-                    rows["service_users_by_quarter"].append(start(project, quarter, name, str(category), count))
+                for category in sorted(seen):
+                    count = sum(count for key, count in self.starts[project, quarter].items() if str(key[place]) == category)
+                    rows["service_users_by_quarter"].append(start(project, quarter, name, category, count))
         totals = [sum(self.starts[project, quarter].values()) for quarter in returned]
         rows["service_users_by_quarter"] += [start(project, q, "all", "all", n) for q, n in zip(returned, totals, strict=True)]
         achieved = [count for metric in self.metrics[project] for count in self._outcomes(project, metric, returned, rows)]
@@ -137,8 +140,10 @@ class Fund:
         if not self.is_by_price[project]:
             paid += self.extra[project, quarter]
         people, parts = sum(counts.values()), self.shares[project]
-        for number, _ in enumerate(parts if people else ()):
-            rows.append(payment(project, quarter, f"PAYER{number}", "outcome", paid / len(parts), people))
+        seen = self.staying.setdefault((project, quarter), set())
+        seen.update(f"PAYER{number}" for number in range(len(parts)) if people)
+        for payer in sorted(seen):
+            rows.append(payment(project, quarter, payer, "outcome", paid / len(parts) if people else Decimal(0), people))
         total = paid if people else Decimal(0)
         rows.append(payment(project, quarter, "all", "all", total, people if people else None))
         return total
@@ -196,13 +201,18 @@ def weakened(**rules: Any) -> Protect:
     return lambda tables, earlier: protect_with_all(tables, earlier, definitions)
 
 
-def releases(seed: int, versions: int | None = None, by: Protect = protect_with_all) -> Sequence[Past]:
-    """Every release of a fund up to a number of versions, each protected when its time came."""
+Gate = Callable[[Sequence[Past]], bool]
+
+
+def releases(seed: int, versions: int | None = None, by: Protect = protect_with_all, gate: Gate = lambda _: True) -> Sequence[Past]:
+    """Every release of a fund up to a number of versions, each protected when its time came; what the gate refuses is never published."""
     fund = Fund(seed)
     made: list[Past] = []
     for number in range(versions or 1 + seed % 12):
         if number:
             fund.go_on()
         tables = fund.tables()
-        made.append(Past(true=tables, public=by(tables, made)))
+        candidate = Past(true=tables, public=by(tables, made))
+        if gate([*made, candidate]):
+            made.append(candidate)
     return made

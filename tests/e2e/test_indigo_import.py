@@ -6,22 +6,31 @@ Runs on the synthetic twin always, and on the real snapshot beside the project w
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline import bootstrap
+from pipeline.application import releases
+from pipeline.application.candidates import make_candidate
+from pipeline.stages.audit import audit
+from pipeline.stages.comparison import read_published
 from tests.indigo_twin import TWIN_FUND, make_twin, write_twin
 
 SNAPSHOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "indigo-2024-04-15"
+THRESHOLD = 5
 OUTCOMES = str(Path(sys.executable).with_name("outcomes"))
 
 
@@ -66,6 +75,27 @@ def taken(account: Path) -> Mapping[str, Decimal]:
     return pounds
 
 
+def attacked_without_protection(environment: Mapping[str, str], fund: str) -> tuple[set[str], set[str]]:
+    """Build the release again with protection off; return the small counts that it then shows, and those that the audit names."""
+    with bootstrap.open_services(environment) as services:
+        rules = services.definitions.disclosure
+        off = {name: value for name, value in rules.items() if name != "plan"} | {"threshold": {"value": 0}, "hide_zeros": {"value": False}}
+        bare = replace(services, definitions=replace(services.definitions, disclosure=off))
+        candidate = make_candidate(bare, fund, releases.load(services, fund).release("1.0.0").draft)
+        tables = read_published(lambda path: candidate.files[path])
+        report = audit(tables, rules)
+        shown = services.public.get(f"datasets/{fund}/v1.0.0/outcomes_by_quarter.parquet")
+    assert not report.passed
+    column = pq.read_table(io.BytesIO(shown))["achieved_quantity"].to_pylist()
+    assert not [count for count in column if count is not None and count < THRESHOLD]
+    rows = tables["outcomes_by_quarter"].to_pylist()
+    small = [row for row in rows if row["achieved_quantity"] is not None and row["achieved_quantity"] < THRESHOLD]
+    return (
+        {"/".join(row[key] for key in ("fund_id", "project_id", "metric_id", "quarter")) for row in small},
+        {found.row for found in report.weaknesses if (found.attack, found.column) == ("small_count", "achieved_quantity")},
+    )
+
+
 def test_a_release_of_an_import_shows_the_sums_that_were_taken(export: tuple[Path, str], tmp_path: Path) -> None:
     folder, fund = export
     workspace, account = Workspace(tmp_path / "workspace"), tmp_path / "account.csv"
@@ -91,6 +121,11 @@ def test_a_release_of_an_import_shows_the_sums_that_were_taken(export: tuple[Pat
         kinds = done["kinds"]["actual payments"]
         assert (done["projects"], kinds["rows_in"], kinds["pounds_in"]) == (30, 297, "94755758")
         assert sum(published.values()) == Decimal("94199228.00")
+
+    assert workspace.run("release", "certificate", "1.0.0")["holds"]
+    small, named = attacked_without_protection(workspace.environment, fund)
+    assert small
+    assert named >= small
 
     head = workspace.head()
     again = workspace.run("import", "indigo", folder, "--fund", fund, "--as", "steward.one")

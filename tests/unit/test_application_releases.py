@@ -429,6 +429,33 @@ class TestPublish:
         assert "Version 1.0.1 follows version 1.0.0" in changelog
         assert "`starts_count` from 12 to 13" in changelog
 
+    def test_a_correction_that_empties_a_category_is_released_and_its_row_stays(self) -> None:
+        """A row that went would say that nobody is left: the release with the correction could then not be made."""
+
+        def with_men(tables: dict[str, list[Row]]) -> None:
+            for row in tables["participants"][:6]:
+                row["gender"] = "male"
+
+        world = at("returned in")
+        take_in(world, change=with_men)
+        publish_next(world)
+        take_in(world, people=13)
+        second = publish_next(world)
+        lines = published_objects(world, second.version)["service_users_by_quarter.csv"].decode().splitlines()
+        assert [line.split(",")[2:7] for line in lines if ",gender,male," in line] == [["2024-Q1", "gender", "male", "", "c"]]
+
+    def test_the_certificate_of_an_audited_release_holds_and_an_altered_one_does_not(self) -> None:
+        world = at("published")
+        assert releases.check_certificate(world.services(), FUND, "1.0.0") == []
+        sealed = json.loads(world.restricted.get(content_name(str(release_of(world).audit_report))))["certificate"]
+        world.restricted.objects[content_name(sealed)] = b'{"lines":"","groups":[]}'
+        with pytest.raises(IntegrityError):
+            releases.check_certificate(world.services(), FUND, "1.0.0")
+
+    def test_a_release_that_was_not_audited_has_no_certificate(self) -> None:
+        with pytest.raises(NotAllowedError, match="has not been audited"):
+            releases.check_certificate(at("built").services(), FUND, "1.0.0")
+
     def test_the_index_lists_every_version_and_names_the_newest_that_stands(self) -> None:
         world = at("published")
         correct(world)

@@ -50,6 +50,7 @@ class Fund:
         self.register: dict[str, list[Row]] = {name: [] for name in DEFINITIONS.tables["register"]}
         self.facts: dict[str, list[Row]] = {name: [] for name in DEFINITIONS.tables["facts"]}
         self.returns: list[Row] = []
+        self.before: dict[str, list[Row]] = {}
         self._made: dict[tuple[str, int, date], list[Row]] = {}
         self.register["funds"].append({"fund_id": "F", "name": "Fund", "publisher": "P", "return_due_days": 30, "licence": "CC-BY-4.0"})
         for payer, kind in (("central", "central"), ("council", "local"), ("top_up", "fund")):
@@ -106,7 +107,8 @@ class Fund:
 
     def frames(self) -> Mapping[str, pa.Table]:
         frames = {name: from_rows(DEFINITIONS.table("register", name), rows) for name, rows in self.register.items()}
-        return {**frames, "returns": pa.Table.from_pylist(self.returns, schema=RETURNS)}
+        before = {name: pa.Table.from_pylist(self.before.get(name, []), schema=schema) for name, schema in tabulation.STAYING.values()}
+        return {**frames, "returns": pa.Table.from_pylist(self.returns, schema=RETURNS), **before}
 
     def tables(self, as_of: date = AS_OF, warehouse: DuckDbWarehouse | None = None) -> Mapping[str, pa.Table]:
         return (warehouse or DuckDbWarehouse(DEFINITIONS, threads=1)).tabulate(self.paths(), self.frames(), as_of)
@@ -151,7 +153,9 @@ def _expression(table: str, facts: Mapping[str, Any], register: Mapping[str, Any
     contracts = read_contracts(register, sums, as_of, tabulation.as_written)
     if table == "outcomes_by_quarter":
         return tabulate_outcomes(sums, contracts, register["metrics"])
-    return tabulate_payments(sums, contracts, register["payers"]) if table == "payments_by_quarter" else tabulate_service_users(sums, contracts)
+    if table == "payments_by_quarter":
+        return tabulate_payments(sums, contracts, register["payers"], register["paid_before"])
+    return tabulate_service_users(sums, contracts, register["started_before"])
 
 
 @pytest.fixture
@@ -397,6 +401,37 @@ def test_a_participant_counts_once_as_the_latest_return_has_them(fund: Fund) -> 
         ("2024-Q1", "female", 1),
         ("2024-Q2", "another", 1),
         ("2024-Q2", "female", 0),
+    ]
+
+
+def test_a_category_of_an_earlier_release_keeps_its_row_when_nobody_is_left_in_it(fund: Fund) -> None:
+    fund.project()
+    fund.returned("2024-Q1", "2024-Q2")
+    fund.start("a", "2024-Q1", gender="female")
+    fund.before["started_before"] = [{"project_id": "P", "characteristic": "gender", "category": code} for code in ("female", "male")]
+    fund.before["started_before"] += [{"project_id": "GONE", "characteristic": "gender", "category": "male"}]
+    rows = fund.rows("service_users_by_quarter", characteristic="gender")
+    assert [(row["quarter"], row["category"], row["starts_count"]) for row in rows] == [
+        ("2024-Q1", "female", 1),
+        ("2024-Q1", "male", 0),
+        ("2024-Q2", "female", 0),
+        ("2024-Q2", "male", 0),
+    ]
+
+
+def test_a_payer_of_an_earlier_release_keeps_its_row_as_long_as_there_is_a_return(fund: Fund) -> None:
+    fund.project()
+    fund.returned("2024-Q1")
+    fund.payment("central", "2024-Q1", "10.00")
+    key = {"project_id": "P", "basis": "outcome"}
+    fund.before["paid_before"] = [
+        {**key, "payer_id": payer, "quarter": quarter} for payer, quarter in (("central", "2024-Q1"), ("council", "2024-Q1"), ("council", "2024-Q2"))
+    ]
+    fund.before["paid_before"].append({"project_id": "P", "payer_id": "all", "basis": "all", "quarter": "2024-Q2"})
+    found = fund.rows("payments_by_quarter")
+    assert [(row["payer_id"], row["quarter"], row["paid_gbp"], row["paid_gbp__people"]) for row in found if row["payer_id"] != "all"] == [
+        ("central", "2024-Q1", Decimal("10.00"), None),
+        ("council", "2024-Q1", Decimal("0.00"), 0),
     ]
 
 

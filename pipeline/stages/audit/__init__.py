@@ -14,16 +14,18 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import RuleError
-from pipeline.stages.audit.equations import Group, draw_lines, group_lines, settle
+from pipeline.stages.audit.certificate import certify
+from pipeline.stages.audit.equations import Group, Line, draw_lines, group_lines, settle
 from pipeline.stages.audit.evidence import Evidence, gather_evidence
 from pipeline.stages.audit.intervals import Intervals, find_intervals
 from pipeline.stages.audit.lookups import Outcome, find_derived, find_leftovers, find_small_counts, find_subtractions, point_at
-from pipeline.stages.audit.prices import find_divisions, judge_prices
-from pipeline.stages.audit.releases import unite
+from pipeline.stages.audit.prices import Key, Prices, find_divisions, find_kinds_by_price, judge_prices
+from pipeline.stages.audit.releases import Union, unite
 from pipeline.stages.audit.report import AuditReport, Weakness
+from pipeline.stages.audit.witnesses import Certificate, check_certificate
 from pipeline.stages.revisions import Revisions
 
-__all__ = ["AuditReport", "Weakness", "audit"]
+__all__ = ["AuditReport", "Certificate", "Weakness", "audit", "check", "find_kinds_by_price"]
 
 NARROWEST = 2
 """A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
@@ -34,24 +36,25 @@ def audit(
     disclosure: Mapping[str, Any],
     earlier: Sequence[Mapping[str, pa.Table]] = (),
     revisions: Sequence[Revisions] = (),
+    by_price: frozenset[Key] = frozenset(),
 ) -> AuditReport:
     """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
 
     Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
-    oldest first; `revisions` say what changed, for each of these and the candidate.
+    oldest first; `revisions` say what changed, for each of these and the candidate; `by_price`, from `find_kinds_by_price`, which payments are made
+    by the published price.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
     if not tables:
         raise RuleError("The candidate has no table: there is nothing to audit.")
     now = gather_evidence(tables, disclosure)
-    union = unite(tables, disclosure, earlier, revisions)
-    prices = judge_prices(now, tables, disclosure)
-    lines = draw_lines(replace(union.evidence, statements=[*union.evidence.statements, *prices.statements]))
+    union = unite(tables, disclosure, earlier, revisions, by_price)
+    prices = judge_prices(now, tables, disclosure, by_price)
+    lines = _lines(union, prices)
     plain = group_lines([line for line in lines if not line.is_priced])
     intervals = _solve(union.evidence, plain)
-    given = {figure for group in group_lines(draw_lines(union.old)) for figure in settle(group)}
-    given |= {figure for figure in union.readable if any(found.solved.get(figure) == (0.0, 0.0) for found in intervals)}
+    given = _given_before(union, prices) | {figure for figure in union.readable if any(found.solved.get(figure) == (0.0, 0.0) for found in intervals)}
     outcomes = {
         "small_count": find_small_counts(now, disclosure),
         "leftover": find_leftovers(now, disclosure),
@@ -61,6 +64,8 @@ def audit(
         "linear": find_settled(union.evidence, plain, group_lines(lines), given),
         "interval": find_pinned(union.evidence, intervals, disclosure, given),
     }
+    named = {(weakness.table, weakness.row, weakness.column) for _, found in outcomes.values() for weakness in found}
+    certificate, outcomes["certificate"] = _certify(union, lines, given, disclosure, named)
     weaknesses = sorted({weakness for _, found in outcomes.values() for weakness in found})
     return AuditReport(
         passed=not weaknesses,
@@ -69,7 +74,58 @@ def audit(
         intervals=_describe(intervals),
         releases=len(earlier) + 1,
         given_before=len(given),
+        certificate=certificate,
     )
+
+
+def check(
+    certificate: Certificate,
+    tables: Mapping[str, pa.Table],
+    disclosure: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, pa.Table]] = (),
+    revisions: Sequence[Revisions] = (),
+    by_price: frozenset[Key] = frozenset(),
+) -> Sequence[str]:
+    """Return what is wrong with a release's certificate; nothing when it proves that no hidden figure can be known. No solver takes part.
+
+    Args: as for `audit`.
+    """
+    union = unite(tables, disclosure, earlier, revisions, by_price)
+    prices = judge_prices(gather_evidence(tables, disclosure), tables, disclosure, by_price)
+    lines = _lines(union, prices)
+    wanted = _wanted(union, lines, _given_before(union, prices) | union.readable)
+    return check_certificate(certificate, lines, _counts(union), wanted, disclosure["threshold"]["value"])
+
+
+def _lines(union: Union, prices: Prices) -> Sequence[Line]:
+    return draw_lines(replace(union.evidence, statements=[*union.evidence.statements, *prices.statements]))
+
+
+def _given_before(union: Union, prices: Prices) -> frozenset[int]:
+    """Return the figures that the releases before the candidate settle by themselves."""
+    old = replace(union.old, statements=[*union.old.statements, *(prices.statements if union.old.statements else ())])
+    return frozenset(figure for group in group_lines(draw_lines(old)) for figure in settle(group))
+
+
+def _counts(union: Union) -> frozenset[int]:
+    return frozenset(number for number, figure in enumerate(union.evidence.figures) if figure.is_count and figure.value is None)
+
+
+def _wanted(union: Union, lines: Sequence[Line], given: Collection[int]) -> frozenset[int]:
+    """Return the hidden figures that need witnesses: counts, and money that is not made by a price of counts."""
+    priced = {figure for group in group_lines(lines) if any(line.is_priced for line in group.lines) for figure in group.figures}
+    tied = {figure for line in lines for figure in line.signs}
+    return frozenset((_counts(union) & tied) | (tied - priced)) - {*given}
+
+
+def _certify(
+    union: Union, lines: Sequence[Line], given: Collection[int], disclosure: Mapping[str, Any], named: Collection[tuple[str, str, str]]
+) -> tuple[Certificate, Outcome]:
+    """Return the certificate, and as weaknesses the figures without witnesses that no attack has named yet."""
+    wanted = _wanted(union, lines, given)
+    certificate, missing = certify(lines, _counts(union), wanted, disclosure["threshold"]["value"])
+    found = [point_at("certificate", union.evidence.figures[figure]) for figure in sorted(missing)]
+    return certificate, (len(wanted), [weakness for weakness in found if (weakness.table, weakness.row, weakness.column) not in named])
 
 
 def find_settled(evidence: Evidence, plain: Sequence[Group], groups: Sequence[Group], given: Collection[int] = ()) -> Outcome:

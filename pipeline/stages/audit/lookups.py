@@ -17,10 +17,9 @@ Outcome = tuple[int, Sequence[Weakness]]
 
 
 def find_small_counts(evidence: Evidence, disclosure: Mapping[str, Any]) -> Outcome:
-    """Look for a published number of people below the threshold."""
+    """Look for a published count below the threshold: of people, or of outcomes, behind which there are no more people than that."""
     lowest = 0 if disclosure["hide_zeros"]["value"] else 1
-    counts = {(name, cell["column"]) for name, rules in disclosure["tables"].items() for cell in rules["cells"] if cell["people"] == cell["column"]}
-    shown = [figure for figure in evidence.figures if (figure.table, figure.column) in counts and figure.value is not None]
+    shown = [figure for figure in evidence.figures if figure.is_count and figure.value is not None]
     small = [figure for figure in shown if figure.value is not None and lowest <= figure.value < disclosure["threshold"]["value"]]
     return len(shown), [point_at("small_count", figure) for figure in small]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stages.audit.evidence import Evidence, PublicTable, Statement
+from pipeline.stages.audit.evidence import Evidence, PublicTable, Statement, gather_evidence
 from pipeline.stages.audit.lookups import Outcome, point_at
 
 Key = tuple[Any, ...]
@@ -18,18 +18,31 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Prices:
-    """Every payment beside counts with a published price, and how often each kind of payment agrees with its price where all is shown."""
+    """Every payment beside counts with a published price, and how often each kind of payment agrees with its price where all is shown.
+
+    `by_price` are the kinds of which an outsider who knows the contracts is told that they are made so.
+    """
 
     instances: Sequence[tuple[Key, Statement]]
     votes: Mapping[Key, int]
+    by_price: frozenset[Key] = frozenset()
 
     @property
     def statements(self) -> Sequence[Statement]:
-        """The payments of kinds that are shown to be made by price."""
-        return [statement for kind, statement in self.instances if self.votes.get(kind, 0) > 0]
+        """The payments of kinds that are made by price, as shown or told."""
+        return [statement for kind, statement in self.instances if self.votes.get(kind, 0) > 0 or kind in self.by_price]
 
 
-def judge_prices(evidence: Evidence, tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> Prices:
+def find_kinds_by_price(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> frozenset[Key]:
+    """Return the kinds of payments that are more often than not made by the published price.
+
+    Args: `tables` before protection. Nothing but this one fact about each kind is told to the audit: whoever knows the contract knows it too.
+    """
+    votes = judge_prices(gather_evidence(tables, disclosure), tables, disclosure).votes
+    return frozenset(kind for kind, balance in votes.items() if balance > 0)
+
+
+def judge_prices(evidence: Evidence, tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any], by_price: frozenset[Key] = frozenset()) -> Prices:
     """Return what an outsider with the rate card makes of the payments."""
     instances: list[tuple[Key, Statement]] = []
     for relation in disclosure.get("prices", []):
@@ -44,7 +57,7 @@ def judge_prices(evidence: Evidence, tables: Mapping[str, pa.Table], disclosure:
         if paid and all(count is not None for count in counts):
             agrees = paid == sum(price * (count or 0) for price, count in zip(statement.factors, counts, strict=True))
             votes[kind] += 1 if agrees else -1
-    return Prices(instances, votes)
+    return Prices(instances, votes, by_price)
 
 
 def find_divisions(evidence: Evidence, prices: Prices, shown_before: Collection[int] = ()) -> Outcome:

@@ -13,17 +13,21 @@ import pyarrow as pa
 
 from pipeline.errors import RuleError
 from pipeline.stages.audit.evidence import Evidence, Figure, Statement, gather_evidence, gather_past
+from pipeline.stages.audit.prices import Key, judge_prices
 from pipeline.stages.revisions import Place, Revisions
 
 Tables = Mapping[str, pa.Table]
+Seen = tuple[Evidence, Revisions, Sequence[int]]
+"""One release: its evidence, what had changed by then, and the unknown that each of its figures is."""
 
 
 @dataclass(frozen=True)
 class Union:
     """The evidence of all releases. The unknowns of the candidate come first, `candidate` of them.
 
-    `old` is what earlier releases alone make of the same unknowns; `readable` are unknowns whose row is not there in another release that has
-    their total: if they are zero, everybody could read that.
+    `old` is what earlier releases make of the same unknowns when the candidate shows nothing: how its figures hang together is known, so a new total
+    over old parts may be known as well. `readable` are unknowns whose row is not there in another release that has their total: if they are zero,
+    everybody could read that. A total without any row of a part is nothing for certain, and stands as a 0 in both.
     """
 
     evidence: Evidence
@@ -32,8 +36,12 @@ class Union:
     readable: frozenset[int] = frozenset()
 
 
-def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions]) -> Union:
+def unite(
+    tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions], by_price: frozenset[Key] = frozenset()
+) -> Union:
     """Return all releases as one system of statements; `revisions` has one entry for each earlier release and one for the candidate.
+
+    Args: `by_price` are the kinds of payments that are made by price: of earlier releases they join the statements here.
 
     Raises: RuleError when there are not as many revisions as releases.
     """
@@ -50,7 +58,7 @@ def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Table
     alone: list[Figure] = [replace(figure, value=None) for figure in now.figures]
     old: dict[tuple[str, int, tuple[int, ...]], Statement] = {}
     theirs: list[Sequence[int]] = []
-    for evidence, identities in zip(past, mixed[1:], strict=True):
+    for release, evidence, identities in zip(earlier, past, mixed[1:], strict=True):
         for figure, identity in zip(evidence.figures, identities, strict=True):
             if identity not in where:
                 where[identity] = len(figures)
@@ -60,14 +68,17 @@ def unite(tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Table
                 figures[where[identity]] = _told(figures[where[identity]], figure.value)
                 alone[where[identity]] = _told(alone[where[identity]], figure.value)
         theirs.append([where[identity] for identity in identities])
-        for statement in evidence.statements:
+        for statement in (*evidence.statements, *judge_prices(evidence, release, disclosure, by_price).statements):
             total, addends = where[identities[statement.total]], tuple(where[identities[addend]] for addend in statement.addends)
             old[statement.relation, total, addends] = Statement(statement.relation, total, addends, statement.factors)
+    seen = [*zip(past, revisions, theirs, strict=False), (now, revisions[-1], range(len(now.figures)))]
+    for unknown in mixer.bare(seen, disclosure):
+        figures[unknown], alone[unknown] = _told(figures[unknown], 0), _told(alone[unknown], 0)
     return Union(
         evidence=replace(now, figures=figures, statements=[*now.statements, *old.values()]),
         candidate=len(now.figures),
-        old=replace(now, figures=alone, statements=list(old.values())),
-        readable=frozenset(mixer.readable([*zip(past, revisions, theirs, strict=False), (now, revisions[-1], range(len(now.figures)))], disclosure)),
+        old=replace(now, figures=alone, statements=[*now.statements, *old.values()]),
+        readable=frozenset(mixer.readable(seen)),
     )
 
 
@@ -112,25 +123,28 @@ class _Mixer:
             for figure in evidence.figures
         ]
 
-    def readable(self, releases: Sequence[tuple[Evidence, Revisions, Sequence[int]]], disclosure: Mapping[str, Any]) -> set[int]:
-        """Return the unknowns that rows which are not there tell to be zero, if they are: of releases from the oldest to the candidate.
-
-        A part is one when another release has its total and not the part; a total, when a release has no part of it at all.
-        """
-        coming = [relation for relation in disclosure["relations"] if relation["id"] in self._coming]
+    def readable(self, releases: Sequence[Seen]) -> set[int]:
+        """Return the parts of which another release has the total and no row: of releases from the oldest to the candidate."""
         found: set[int] = set()
         everywhere = [set(self._places(evidence, revisions)) for evidence, revisions, _ in releases]
         for evidence, revisions, unknowns in releases:
             places = self._places(evidence, revisions)
-            with_parts = set()
             for statement in evidence.statements:
                 if statement.relation in self._coming:
-                    with_parts.add(statement.total)
                     have = [there for there in everywhere if places[statement.total] in there]
                     found.update(unknowns[addend] for addend in statement.addends if any(places[addend] not in there for there in have))
+        return found
+
+    def bare(self, releases: Sequence[Seen], disclosure: Mapping[str, Any]) -> set[int]:
+        """Return the counts of which their release has no row of any part: nobody is in any."""
+        coming = [relation for relation in disclosure["relations"] if relation["id"] in self._coming]
+        found: set[int] = set()
+        for evidence, _, unknowns in releases:
+            with_parts = {statement.total for statement in evidence.statements if statement.relation in self._coming}
             for relation in coming:
                 table = evidence.tables.get(relation["total"]["table"])
-                rows = [] if table is None else table.rows(relation["total"].get("where", {}), relation["total"].get("where_not"))
-                totals = {table.figures[relation["total"]["column"]][row] for row in rows} if table is not None else set()
-                found.update(unknowns[total] for total in totals if total is not None and total not in with_parts)
+                if table is not None:
+                    rows = table.rows(relation["total"].get("where", {}), relation["total"].get("where_not"))
+                    totals = {number for row in rows if (number := table.figures[relation["total"]["column"]][row]) is not None}
+                    found.update(unknowns[total] for total in totals - with_parts if evidence.figures[total].is_count)
         return found

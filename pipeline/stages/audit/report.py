@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pipeline.domain.events import write_document
+from pipeline.stages.audit.witnesses import Certificate
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -26,12 +28,14 @@ class AuditReport:
     them can have (`narrowest`, `widest`, 0 when there is none), how many have no upper end (`unbounded`), and in how many components, too large to
     solve for every cell, the narrow cells were solved for and the others shown to be open by two solutions (`large_components`).
     `releases` were attacked together; `given_before` hidden figures were given away by earlier releases already, which no candidate can take back.
+    The `certificate` is sealed by itself; the report names its hash.
     """
 
     passed: bool
     attacks: Mapping[str, int]
     weaknesses: Sequence[Weakness]
     intervals: Mapping[str, int]
+    certificate: Certificate
     releases: int = 1
     given_before: int = 0
 
@@ -45,5 +49,6 @@ class AuditReport:
                 "intervals": dict(self.intervals),
                 "releases": self.releases,
                 "given_before": self.given_before,
+                "certificate": hashlib.sha256(self.certificate.to_bytes()).hexdigest(),
             }
         )

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from pipeline.domain.tables import Definitions
 from pipeline.stages.protection.cells import Cell, read_cells
-from pipeline.stages.protection.equations import Equation, build_equations, find_priced
+from pipeline.stages.protection.equations import build_equations, find_priced
 from pipeline.stages.protection.history import About, Past, Union, unite
 from pipeline.stages.protection.masking import mask_table
 from pipeline.stages.protection.pattern import find_pattern
-from pipeline.stages.protection.prices import find_doubtful, find_nothings, find_series
+from pipeline.stages.protection.prices import find_doubtful, find_nothings
 from pipeline.stages.protection.rules import read_rules
 
 __all__ = ["Past", "Protected", "protect"]
@@ -79,9 +79,7 @@ def protect(tables: Mapping[str, pa.Table], definitions: Definitions, earlier: S
     grids, cells = read_cells(tables, rules, definitions)
     equations = build_equations(grids, cells, rules)
     priced = find_priced(grids, tables, rules)
-    series = find_series(priced, cells)
-    linked = [Equation(each.relation, each.terms) for each in priced if each.series in series]
-    union = unite(grids, cells, [*equations, *linked], earlier, About(rules, definitions, series))
+    union = unite(grids, cells, equations, priced, earlier, About(rules, definitions))
     aside = find_nothings(priced, cells) - union.known if rules.hides_zeros else frozenset[int]()
     while True:
         hidden = find_pattern(union, len(cells), aside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -82,7 +82,8 @@ def find_priced(grids: Mapping[str, Grid], tables: Mapping[str, pa.Table], rules
     """Return each payment beside counts that all have a published price, whether or not it was made by that price."""
     found = []
     for relation in rules.prices:
-        if not {relation.payments.table, relation.counts.table} <= {*grids} or relation.prices not in tables:
+        sides = (relation.payments, relation.counts)
+        if any(side.table not in grids or side.column not in grids[side.table].places for side in sides) or relation.prices not in tables:
             continue
         prices = _prices(relation, tables[relation.prices])
         counts = _priced_counts(relation, grids[relation.counts.table], prices)
@@ -96,11 +97,6 @@ def find_priced(grids: Mapping[str, Grid], tables: Mapping[str, pa.Table], rules
             if payment is not None and paid_for:
                 found.append(Priced((relation.id, *(column[row] for column in series)), relation.id, payment, paid_for))
     return found
-
-
-def link_prices(grids: Mapping[str, Grid], tables: Mapping[str, pa.Table], rules: DisclosureRules, series: Collection[Series]) -> Sequence[Equation]:
-    """Return the equations of the series of payments that are made by price."""
-    return [Equation(priced.relation, priced.terms) for priced in find_priced(grids, tables, rules) if priced.series in series]
 
 
 def _prices(relation: PriceRelation, frame: pa.Table) -> Mapping[Key, int]:

@@ -15,8 +15,9 @@ import pyarrow as pa
 from pipeline.domain.tables import Definitions, TableSchema
 from pipeline.stages import frames
 from pipeline.stages.protection.cells import Cell, Grid, decimals_of
-from pipeline.stages.protection.equations import Equation, Series, Terms, link_prices, split_terms, state_relation
+from pipeline.stages.protection.equations import Equation, Priced, Terms, find_priced, split_terms, state_relation
 from pipeline.stages.protection.movement import Component, find_fixed
+from pipeline.stages.protection.prices import find_series
 from pipeline.stages.protection.rules import STATUS, DisclosureRules, SumRelation
 
 Place = tuple[object, ...]
@@ -34,11 +35,10 @@ class Past:
 
 @dataclass(frozen=True)
 class About:
-    """What tells how tables are to be read, and which payments are made by price."""
+    """What tells how tables are to be read."""
 
     rules: DisclosureRules
     definitions: Definitions
-    series: frozenset[Series] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,38 @@ class _Release:
     totals: set[Place] = field(default_factory=set)
     """The counts whose parts have a row only where there is somebody."""
     equations: Sequence[Equation] = ()
+    priced: Sequence[Priced] = ()
 
 
-def unite(candidate: Mapping[str, Grid], cells: Sequence[Cell], equations: Sequence[Equation], earlier: Sequence[Past], about: About) -> Union:
-    """Return the union of a candidate with the releases before it, oldest first."""
+def unite(
+    candidate: Mapping[str, Grid],
+    cells: Sequence[Cell],
+    equations: Sequence[Equation],
+    priced: Sequence[Priced],
+    earlier: Sequence[Past],
+    about: About,
+) -> Union:
+    """Return the union of a candidate with the releases before it, oldest first.
+
+    A series of payments that was made by price in any release is taken to be so in all: the contract says it.
+    """
     counts = [cell.is_count for cell in cells]
-    now = _Release(_places(candidate, cells, about), [cell.value for cell in cells], counts=counts, equations=equations)
+    now = _Release(_places(candidate, cells, about), [cell.value for cell in cells], counts=counts, equations=equations, priced=priced)
     now.totals = _totals(now, candidate, about.rules)
+    past = [_read(release, about) for release in earlier]
+    series = {found for release in [*past, now] for found in find_series(release.priced, release.values)}
+    for release in [*past, now]:
+        release.equations = [*release.equations, *(Equation(each.relation, each.terms) for each in release.priced if each.series in series)]
     merger = _Merger(now, about.rules)
     old: list[Equation] = []
-    for release in merger.follow([_read(past, about) for past in earlier]):
+    for release in merger.follow(past):
         old += [Equation(equation.relation, merger.translate(release, equation)) for equation in release.equations]
     known = merger.known_cells
     old = _without(_distinct(old), merger.known_variables)
-    given = _given(old)
+    given = _given([*old, *_without(now.equations, known)]) if earlier else frozenset()
     return Union(
         cells=[*cells, *merger.past_cells],
-        equations=_without(_distinct([*old, *_without(equations, known)]), given),
+        equations=_without(_distinct([*old, *_without(now.equations, known)]), given),
         known=known | given,
         kept=merger.kept,
         revised=merger.revised,
@@ -120,14 +135,9 @@ def _read(past: Past, about: About) -> _Release:
     places = {(name, column) for name, grid in grids.items() for column in grid.places}
     release.totals = _totals(release, grids, about.rules)
     release.equations = [
-        *(
-            Equation(relation.id, terms)
-            for relation in about.rules.relations
-            if relation.places <= places
-            for terms in state_relation(relation, grids)
-        ),
-        *link_prices(grids, past.public, about.rules, about.series),
+        Equation(relation.id, terms) for relation in about.rules.relations if relation.places <= places for terms in state_relation(relation, grids)
     ]
+    release.priced = find_priced(grids, past.public, about.rules)
     return release
 
 
@@ -302,7 +312,10 @@ def _without(equations: Sequence[Equation], known: frozenset[int]) -> list[Equat
 
 
 def _given(old: Sequence[Equation]) -> frozenset[int]:
-    """Return what earlier releases alone determine: no candidate can take that back."""
+    """Return what earlier releases determine when the candidate shows nothing: no candidate can take that back.
+
+    A new total over old parts is among it: when a return is withdrawn, what the others add up to was known before.
+    """
     fixed: set[int] = set()
     for component in _components(old):
         fixed |= find_fixed(component)

@@ -9,13 +9,13 @@ from pipeline.stages.protection.cells import Cell
 from pipeline.stages.protection.equations import Priced, Series
 
 
-def find_series(priced: Sequence[Priced], cells: Sequence[Cell]) -> frozenset[Series]:
+def find_series(priced: Sequence[Priced], values: Sequence[int]) -> frozenset[Series]:
     """Return the series whose payments are more often than not made by price; payments of nothing decide where there are no others."""
     votes: Counter[Series] = Counter()
     nothings: Counter[Series] = Counter()
     for each in priced:
-        found = votes if cells[each.payment].value else nothings
-        found[each.series] += 1 if _agrees(each, cells) else -1
+        found = votes if values[each.payment] else nothings
+        found[each.series] += 1 if _agrees(each, values) else -1
     return frozenset(series for series in {*votes, *nothings} if (votes[series] or (nothings[series] if series not in votes else 0)) > 0)
 
 
@@ -31,15 +31,16 @@ def find_doubtful(priced: Sequence[Priced], cells: Sequence[Cell], hidden: Colle
     """
     votes: Counter[Series] = Counter()
     exposed: dict[int, Series] = {}
+    values = [cell.value for cell in cells]
     for each in priced:
         if each.payment in hidden:
             continue
         if any(count in hidden for count, _ in each.counts):
             exposed[each.payment] = each.series
-        elif cells[each.payment].value:
-            votes[each.series] += 1 if _agrees(each, cells) else -1
+        elif values[each.payment]:
+            votes[each.series] += 1 if _agrees(each, values) else -1
     return frozenset(payment for payment, series in exposed.items() if votes[series] >= 0)
 
 
-def _agrees(priced: Priced, cells: Sequence[Cell]) -> bool:
-    return sum(price * cells[count].value for count, price in priced.counts) == cells[priced.payment].value
+def _agrees(priced: Priced, values: Sequence[int]) -> bool:
+    return sum(price * values[count] for count, price in priced.counts) == values[priced.payment]

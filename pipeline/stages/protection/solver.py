@@ -7,7 +7,7 @@ project: two settings in one process make it fail.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from pipeline.stages.protection.equations import Terms
 
 ROUNDING = 1e-6
 """Changes are whole numbers; the solver's are taken as such when they are as near as this."""
+
+NODES = 2_000
+"""So many branches are looked at for a movement in whole units; then there counts as none. Not a time: the pattern must not depend on the machine."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -52,7 +55,7 @@ class MovementSolver:
         self._column = {cell: column for column, cell in enumerate(cells)}
         self._floors = np.array([floors[cell] for cell in cells], dtype=np.float64)
         self._matrix = _matrix(equations, self._column, self._floors)
-        self._solver = _open(self._matrix, np.zeros(len(cells)), self._floors, np.full(len(cells), math.inf))
+        self._programs: dict[bool, Any] = {}
         self._low = np.zeros(len(cells))
         self._high = np.zeros(len(cells))
 
@@ -66,21 +69,37 @@ class MovementSolver:
         return float(self._low[column]), float(self._high[column])
 
     def _push(self, column: int, direction: int, wanted: int) -> None:
+        """Move one cell as far as it goes; where the furthest movement is not in whole units, the furthest that is.
+
+        A count of people is whole: at prices of their own few whole counts add up to a sum, however wide their intervals.
+        """
+        for in_whole in (False, True):
+            changes = self._furthest(column, direction, wanted, in_whole=in_whole)
+            if changes is None:
+                return
+            whole = np.rint(changes)
+            if self._is_movement(changes, whole):
+                self._low = np.minimum(self._low, whole)
+                self._high = np.maximum(self._high, whole)
+                return
+
+    def _furthest(self, column: int, direction: int, wanted: int, *, in_whole: bool) -> Vector | None:
         floor = float(self._floors[column])
-        self._solver.changeColCost(column, -float(direction))
-        self._solver.changeColBounds(column, max(floor, -float(wanted)), float(wanted))
-        changes = _run(self._solver)
-        self._solver.changeColCost(column, 0.0)
-        self._solver.changeColBounds(column, floor, math.inf)
-        changes = changes * self._matrix.scales
-        whole = np.rint(changes)
-        if self._is_movement(changes, whole):
-            self._low = np.minimum(self._low, whole)
-            self._high = np.maximum(self._high, whole)
-        elif direction > 0:
-            self._high[column] = max(self._high[column], math.floor(changes[column] + ROUNDING))
-        else:
-            self._low[column] = min(self._low[column], math.ceil(changes[column] - ROUNDING))
+        program = self._program(in_whole=in_whole)
+        program.changeColCost(column, -float(direction))
+        program.changeColBounds(column, max(floor, -float(wanted)), float(wanted))
+        changes = _run(program, may_fail=in_whole)
+        program.changeColCost(column, 0.0)
+        program.changeColBounds(column, floor, math.inf)
+        return None if changes is None else changes * self._matrix.scales
+
+    def _program(self, *, in_whole: bool) -> Any:
+        if in_whole not in self._programs:
+            program = _open(self._matrix, np.zeros(len(self._cells)), self._floors, np.full(len(self._cells), math.inf))
+            if in_whole:
+                _ask_for_whole(program, [not math.isinf(floor) for floor in self._floors])
+            self._programs[in_whole] = program
+        return self._programs[in_whole]
 
     def _is_movement(self, changes: Vector, whole: Vector) -> bool:
         """Say whether a solution is a movement in whole units, checked without trusting the solver."""
@@ -93,7 +112,7 @@ class MovementSolver:
 def find_cheapest_move(
     cell: int, growth: int, equations: Sequence[Terms], *, floors: Mapping[int, float], prices: Mapping[int, float]
 ) -> Sequence[int] | None:
-    """Return the cells that take part in the cheapest movement in which one cell grows by a given number of units.
+    """Return the cells that take part in the cheapest movement in which one cell grows by a given number of units, counts in whole units for a count.
 
     Args: `floors` and `prices` say of every cell how far down it can go and what it costs to move it by one unit.
     Returns: None when the cell cannot grow so far whatever is hidden.
@@ -117,6 +136,10 @@ def find_cheapest_move(
     upper[column[cell] + count] = 0.0
     solver = _open(twice, np.concatenate([costs, costs]), lower, upper)
     changes = _run(solver, may_fail=True)
+    is_count = np.array([not math.isinf(floors[name]) for name in cells] * 2)
+    if changes is not None and not math.isinf(floors[cell]) and (np.abs(changes - np.rint(changes)) > ROUNDING)[is_count].any():
+        _ask_for_whole(solver, is_count)
+        changes = _run(solver, may_fail=True)
     if changes is None:
         return None
     return [name for number, name in enumerate(cells) if abs(changes[number] - changes[number + count]) > ROUNDING]
@@ -148,6 +171,16 @@ def _open(matrix: Matrix, costs: Vector, lower: Vector, upper: Vector) -> Any:
     return solver
 
 
+def _ask_for_whole(solver: Any, is_count: Iterable[bool]) -> None:
+    """Let the program look for whole counts; money follows from them."""
+    import highspy
+
+    solver.setOptionValue("mip_max_nodes", NODES)
+    for column, whole in enumerate(is_count):
+        if whole:
+            solver.changeColIntegrality(column, highspy.HighsVarType.kInteger)
+
+
 def _run(solver: Any, *, may_fail: bool = False) -> Any:
     """Return the solution, or None when there is none and that is allowed. Raises: RuleError when the solver gives no answer."""
     import highspy
@@ -159,6 +192,10 @@ def _run(solver: Any, *, may_fail: bool = False) -> Any:
     state = solver.getModelStatus()
     if status == highspy.HighsStatus.kOk and state == highspy.HighsModelStatus.kOptimal:
         return np.array(solver.getSolution().col_value, dtype=np.float64)
-    if may_fail and state in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+    if may_fail and state in (
+        highspy.HighsModelStatus.kInfeasible,
+        highspy.HighsModelStatus.kUnboundedOrInfeasible,
+        highspy.HighsModelStatus.kSolutionLimit,
+    ):
         return None
     raise RuleError("The solver gave no answer about how far hidden figures can move: nothing was protected.")

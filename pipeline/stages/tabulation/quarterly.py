@@ -90,9 +90,12 @@ def people_behind(payments: ir.Table, by: tuple[str, ...]) -> ir.Table:
     return by_payer.group_by(*by).agg(people=ibis.coalesce(by_payer.for_outcomes.max(), by_payer.otherwise.max()))
 
 
-def tabulate_payments(sums: Sums, contracts: Contracts, payers: ir.Table) -> ir.Table:
-    """Return payments per project, payer, basis and quarter, and the total of each project and quarter with its plan."""
-    rows = ibis.union(_parts(sums, contracts, payers), _totals(sums, contracts))
+def tabulate_payments(sums: Sums, contracts: Contracts, payers: ir.Table, stays: ir.Table | None = None) -> ir.Table:
+    """Return payments per project, payer, basis and quarter, and the total of each project and quarter with its plan.
+
+    Args: stays, project, payer, basis and quarter of rows that earlier releases have.
+    """
+    rows = ibis.union(_parts(sums, contracts, payers, stays), _totals(sums, contracts))
     rows = rows.join(contracts.projects.select("project_id", "fund_id"), "project_id")
     rows = attach(rows, contracts.choices, ("project_id",))
     return rows.select(
@@ -112,13 +115,24 @@ def tabulate_payments(sums: Sums, contracts: Contracts, payers: ir.Table) -> ir.
     )
 
 
-def _parts(sums: Sums, contracts: Contracts, payers: ir.Table) -> ir.Table:
+def _parts(sums: Sums, contracts: Contracts, payers: ir.Table, stays: ir.Table | None) -> ir.Table:
     plans = contracts.plans.filter((contracts.plans.measure == "payments") & contracts.plans.payer_id.notnull())
     planned = plans.group_by("project_id", "payer_id", "quarter").agg(planned_pence=pence(plans.expected_gbp.sum()))
     planned = planned.mutate(basis=ibis.literal("outcome"))
-    rows = attach(sums.payments, payers.select("payer_id", payer_kind=payers.kind), ("payer_id",))
+    paid = sums.payments if stays is None else _with_payments_of_nothing(sums.payments, contracts, stays)
+    rows = attach(paid, payers.select("payer_id", payer_kind=payers.kind), ("payer_id",))
     rows = attach(rows, planned, ("project_id", "payer_id", "basis", "quarter"))
     return rows.select("project_id", "payer_id", "basis", "quarter", "payer_kind", "paid_pence", "planned_pence", "people")
+
+
+def _with_payments_of_nothing(payments: ir.Table, contracts: Contracts, stays: ir.Table) -> ir.Table:
+    """Return payments and, where an earlier release has a row that has none any more, though there still is a return, a payment of nothing."""
+    key = ("project_id", "payer_id", "basis", "quarter")
+    left = stays.filter(stays.payer_id != ALL).anti_join(payments, key)
+    returned = contracts.returned.filter(contracts.returned.is_returned)
+    nothing = left.semi_join(returned, _PROJECT_QUARTER).select(*key, paid_pence=ibis.literal(0, "int64"), people=ibis.literal(0, "int64"))
+    columns = (*key, "paid_pence", "people")
+    return ibis.union(payments.select(*columns), nothing.cast({name: payments[name].type() for name in columns}))
 
 
 def _totals(sums: Sums, contracts: Contracts) -> ir.Table:
@@ -142,10 +156,12 @@ def _totals(sums: Sums, contracts: Contracts) -> ir.Table:
     )
 
 
-def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
+def tabulate_service_users(sums: Sums, contracts: Contracts, stays: ir.Table | None = None) -> ir.Table:
     """Return starts per project and quarter, in all and by one characteristic at a time.
 
     A project that returns counts only has totals that are unavailable and no categories.
+
+    Args: stays, project, characteristic and category of rows that earlier releases have.
     """
     starts = sums.starts.group_by("project_id", "quarter").agg(found=sums.starts.people.sum())
     shown = attach(contracts.quarters.join(contracts.projects, "project_id"), starts, _PROJECT_QUARTER)
@@ -159,7 +175,7 @@ def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
         starts_count=ibis.ifelse(shown.counts_only, ibis.null("int64"), shown.found.fill_null(0)),
     )
     by_person = shown.filter(~shown.counts_only).select("fund_id", "project_id", "quarter")
-    rows = ibis.union(totals, *[_by_characteristic(sums.starts, by_person, name) for name in CHARACTERISTICS])
+    rows = ibis.union(totals, *[_by_characteristic(sums.starts, by_person, name, stays) for name in CHARACTERISTICS])
     return rows.select(
         "fund_id",
         "project_id",
@@ -172,11 +188,17 @@ def tabulate_service_users(sums: Sums, contracts: Contracts) -> ir.Table:
     )
 
 
-def _by_characteristic(starts: ir.Table, shown: ir.Table, name: str) -> ir.Table:
-    """Return a row for every quarter and every category that occurs in the project, so that rows do not come and go with small counts."""
+def _by_characteristic(starts: ir.Table, shown: ir.Table, name: str, stays: ir.Table | None) -> ir.Table:
+    """Return a row for every quarter and every category that occurs in the project or did in an earlier release.
+
+    Rows then do not go with small counts: one that goes says that nobody is left in it, and gives its neighbours away.
+    """
     coded = starts.mutate(category=starts[name])
     counts = coded.group_by("project_id", "quarter", "category").agg(found=coded.people.sum())
-    rows = shown.join(counts.select("project_id", "category").distinct(), "project_id")
+    pairs = counts.select("project_id", "category")
+    if stays is not None:
+        pairs = ibis.union(pairs, stays.filter(stays.characteristic == name).select("project_id", "category"))
+    rows = shown.join(pairs.distinct(), "project_id")
     rows = attach(rows, counts, ("project_id", "quarter", "category"))
     return rows.select(
         "fund_id", "project_id", "quarter", characteristic=ibis.literal(name), category=rows.category, starts_count=rows.found.fill_null(0)
