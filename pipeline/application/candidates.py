@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from pipeline.application.register import fund_record, project_records
 from pipeline.application.services import Services, read_ledger, unseal_path
+from pipeline.application.tracing import find_tracing
 from pipeline.domain import release
 from pipeline.domain.events import ReleaseDrafted, ReleaseFile
 from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import comparison, frames, protection, publication, registration, revisions
+from pipeline.stages import changes, comparison, frames, protection, publication, registration, revisions
+from pipeline.stages.causes import Explainer
 
 RETURNS = pa.schema(
     [
@@ -60,8 +62,10 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     before = read_published(services, fund_id, base) if base else None
     differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
     about = _about(services, ledger, fund_id, pinned)
-    files = publication.render(protected.tables, services.definitions, about, differences)
-    rows = {path: protected.tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in protected.tables}
+    cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, protected.tables))
+    files = publication.render(protected.tables, services.definitions, about, differences, cells)
+    tables = {**protected.tables, changes.NAME: cells}
+    rows = {path: tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in tables and not path.endswith(".json")}
     entries = [
         ReleaseFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), rows=rows.get(path))
         for path, content in sorted(files.items())
@@ -73,6 +77,19 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
         suppressed=protected.hidden,
         suppression=protected.suppression,
         required_change=comparison.required_change(differences, method_changed=base is not None and base.draft.rules != pinned.rules),
+    )
+
+
+def _explainer(services: Services, fund_id: str, base: Release | None, pinned: ReleaseDrafted, tables: Mapping[str, pa.Table]) -> Explainer | None:
+    """Return what says why cells changed since the version before; None when there is none."""
+    if base is None:
+        return None
+    projects = tables["projects"]
+    return Explainer(
+        tracing=find_tracing(services, fund_id, base.draft, pinned),
+        lineage=services.definitions.history["lineage"],
+        order=list(services.definitions.codelists["change_cause"]),
+        sectors=dict(zip(projects["project_id"].to_pylist(), projects["policy_sector"].to_pylist(), strict=True)),
     )
 
 

@@ -17,8 +17,9 @@ from pipeline.domain.release import Change, Release, Releases, Version
 from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError
 from pipeline.stages import audit as attack
 from pipeline.stages import comparison
+from pipeline.stages.verification import read_parquet
 
-MANIFEST = "MANIFEST"
+MANIFEST, CHANGES = "MANIFEST", "changes.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,14 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
     tables = read_candidate(services, drafted)
     earlier = read_earlier(services, fund_id, drafted.draft)
     changes = count_revisions(services, fund_id, drafted.draft, earlier) if earlier else ()
-    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], changes)
+    report = attack.audit(
+        tables,
+        services.definitions.disclosure,
+        [past.public for past in earlier],
+        changes,
+        _read_changes(services, drafted),
+        {name: schema.primary_key for name, schema in services.definitions.tables["published"].items()},
+    )
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest
     state, _ = _decide(
@@ -170,6 +178,15 @@ def read_candidate(services: Services, built: Release) -> Mapping[str, pa.Table]
     """Return the tables of a candidate, read back from its sealed files."""
     by_path = {file.path: file.sha256 for file in built.files}
     return comparison.read_published(lambda path: unseal(services.restricted, by_path[path]))
+
+
+def _read_changes(services: Services, built: Release) -> attack.ChangesFile | None:
+    """Return what a candidate says has changed; None when it was built before versions said that."""
+    by_path = {file.path: file.sha256 for file in built.files}
+    if CHANGES not in by_path:
+        return None
+    table, summary, words = (unseal(services.restricted, by_path[path]) for path in (CHANGES, "changes.json", "CHANGELOG.md"))
+    return attack.ChangesFile(read_parquet(table), summary, words)
 
 
 def write_index(services: Services, state: Releases) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages.comparison import changelog, compare, describe, read_published, required_change
+from pipeline.stages.changelog import changelog
+from pipeline.stages.comparison import compare, describe, read_published, required_change
 from pipeline.stages.frames import from_rows
 from pipeline.stages.publication import ReleaseAbout, render
 
@@ -101,8 +102,8 @@ def test_a_changed_figure_is_found_by_its_key_with_its_old_and_new_value():
     differences = between(with_row(3, starts_count=21, paid_gbp=Decimal("12.5")))
     key = {"project_id": "P2", "quarter": "2024-Q1", "category": "all"}
     assert cells_of(differences) == [
-        key | {"column": "starts_count", "change": "changed", "old": "20", "new": "21"},
-        key | {"column": "paid_gbp", "change": "changed", "old": "10.00", "new": "12.50"},
+        key | {"column": "starts_count", "change": "changed", "old": "20", "new": "21", "old_status": "published", "new_status": "published"},
+        key | {"column": "paid_gbp", "change": "changed", "old": "10.00", "new": "12.50", "old_status": None, "new_status": None},
     ]
     found = differences.tables["users"]
     assert (found.projects, found.quarters, found.rows_added, found.rows_removed) == (("P2",), ("2024-Q1",), 0, 0)

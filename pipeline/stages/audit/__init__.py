@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import RuleError
+from pipeline.stages.audit.changes import ChangesFile, attack_changes
 from pipeline.stages.audit.equations import Group, draw_lines, group_lines, settle
 from pipeline.stages.audit.evidence import Evidence, gather_evidence
 from pipeline.stages.audit.intervals import Intervals, find_intervals
@@ -23,7 +24,7 @@ from pipeline.stages.audit.releases import unite
 from pipeline.stages.audit.report import AuditReport, Weakness
 from pipeline.stages.revisions import Revisions
 
-__all__ = ["AuditReport", "Weakness", "audit"]
+__all__ = ["AuditReport", "ChangesFile", "Weakness", "audit"]
 
 NARROWEST = 2
 """A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
@@ -34,11 +35,14 @@ def audit(
     disclosure: Mapping[str, Any],
     earlier: Sequence[Mapping[str, pa.Table]] = (),
     revisions: Sequence[Revisions] = (),
+    changes: ChangesFile | None = None,
+    keys: Mapping[str, Sequence[str]] | None = None,
 ) -> AuditReport:
     """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
 
     Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
-    oldest first; `revisions` say what changed, for each of these and the candidate.
+    oldest first; `revisions` say what changed, for each of these and the candidate; `changes` is what the candidate itself says has changed since the
+    last of `earlier`, and `keys` the key columns of each table.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
@@ -61,6 +65,8 @@ def audit(
         "linear": find_settled(union.evidence, plain, group_lines(lines), given),
         "interval": find_pinned(union.evidence, intervals, disclosure, given),
     }
+    if changes is not None:
+        outcomes["changes"] = attack_changes(changes, tables, earlier[-1] if earlier else None, keys or {}, disclosure["status"]["suppressed"])
     weaknesses = sorted({weakness for _, found in outcomes.values() for weakness in found})
     return AuditReport(
         passed=not weaknesses,
