@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.application import catalogue, history
 from pipeline.application.candidates import Candidate, count_revisions, make_candidate, read_earlier
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
@@ -150,14 +150,14 @@ def publish(services: Services, fund_id: str, version: str) -> Release:
         release.check_publishable(state, approved)
         _copy_out(services, fund_id, approved)
         state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
-    write_index(services, state)
+    _tell(services, fund_id)
     return state.release(version)
 
 
 def withdraw(services: Services, fund_id: str, version: str, reason: str) -> Release:
     """Withdraw a published release with a public reason. Its files stay; the index says that it is withdrawn."""
     state, _ = _decide(services, fund_id, lambda now: release.decide_withdraw(now, version, reason))
-    write_index(services, state)
+    _tell(services, fund_id)
     return state.release(version)
 
 
@@ -189,29 +189,10 @@ def _read_changes(services: Services, built: Release) -> attack.ChangesFile | No
     return attack.ChangesFile(read_parquet(table), summary, words)
 
 
-def write_index(services: Services, state: Releases) -> None:
-    """Write what is derived from the log for the public: the list of versions, and which is the newest that stands (null when none does)."""
-    published = [item for item in state.all if item.state in release.FINAL]
-    standing = [item for item in published if item.state == "published"]
-    folder = f"datasets/{state.fund_id}"
-    versions = [
-        {
-            "version": item.version,
-            "path": f"v{item.version}/",
-            "as_of": item.draft.as_of.isoformat(),
-            "published_at": item.published_at.isoformat() if item.published_at else None,
-            "manifest": item.manifest,
-            "status": item.state,
-            "reason": item.reason,
-        }
-        for item in published
-    ]
-    services.public.replace(f"{folder}/versions.json", _document({"fund_id": state.fund_id, "versions": versions}))
-    latest: dict[str, str | None] = {"fund_id": state.fund_id, "version": None, "path": None, "manifest": None}
-    if standing:
-        newest = standing[-1]
-        latest |= {"version": newest.version, "path": f"v{newest.version}/", "manifest": newest.manifest}
-    services.public.replace(f"{folder}/latest.json", _document(latest))
+def _tell(services: Services, fund_id: str) -> None:
+    """Write everything that is derived from all versions of a fund: the lists and feeds first, then the revision triangles."""
+    catalogue.write_index(services, fund_id)
+    history.write_triangles(services.public, services.definitions, fund_id)
 
 
 def version_folder(fund_id: str, version: str) -> str:
@@ -270,7 +251,3 @@ def _copy_out(services: Services, fund_id: str, approved: Release) -> None:
         raise IntegrityError(f"Release {approved.version} has no manifest among its files. Build it again.")
     for file in (*(file for file in approved.files if file.path != MANIFEST), manifest):
         services.public.put(f"{folder}/{file.path}", unseal(services.restricted, file.sha256))
-
-
-def _document(content: Mapping[str, object]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
