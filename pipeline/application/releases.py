@@ -232,6 +232,7 @@ def check_definitions(services: Services, pinned: ReleaseDrafted) -> None:
 
 
 def _record_build(services: Services, fund_id: str, drafted: Release, candidate: Candidate) -> Release:
+    release.check_number(drafted, candidate.required_change)
     for content in candidate.files.values():
         seal(services.restricted, content)
     state, _ = _decide(

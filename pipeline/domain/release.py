@@ -275,6 +275,17 @@ def _check_pinned(release: Release, pinned: ReleaseDrafted) -> None:
         raise ConflictError(f"Release {release.version} was drafted anew while it was built. Build it again.")
 
 
+def check_number(release: Release, required: Change | None) -> None:
+    """Raise NotAllowedError when a version's number says less than what it changes. Args: required, the least weight that they call for."""
+    base = release.draft.base_version
+    if required is None or _WEIGHTS.index(_weight(base, Version.parse(release.version))) >= _WEIGHTS.index(required):
+        return
+    raise NotAllowedError(
+        f"Release {release.version} changes more than its number says: after {base or 'nothing'} it must be a {required} version. "
+        "Draft it again; nothing was recorded."
+    )
+
+
 def decide_build(
     state: Releases, pinned: ReleaseDrafted, *, manifest: str, files: Sequence[ReleaseFile], suppressed: Mapping[str, int]
 ) -> Sequence[DomainEvent]:

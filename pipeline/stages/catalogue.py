@@ -14,10 +14,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from pipeline.domain.release import Version
+from pipeline.stages.summary import told_changes
 
 ATOM, OURS = "http://www.w3.org/2005/Atom", "urn:open-outcomes:feed:1"
 JSON_FEED = "https://jsonfeed.org/version/1.1"
-CAUSES_TOLD = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +128,6 @@ def _pins(standing: Sequence[Entry]) -> Mapping[str, Mapping[str, str]]:
         number = Version.parse(entry.notice.version)
         found[f"{number.major}.x"] = found[f"{number.major}.{number.minor}.x"] = _pin_of(entry)
     return found
-
-
-def told_changes(changes: Mapping[str, Any] | None) -> str:
-    """Return in a sentence how many cells a version changes and why; nothing where its files do not say."""
-    if not changes or changes.get("base_version") is None:
-        return ""
-    counted: dict[str, int] = {}
-    for entry in changes["causes"]:
-        for cause in entry["causes"]:
-            counted[cause] = counted.get(cause, 0) + entry["cells"]
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{cause.replace('_', ' ')} {cells:,}" for cause, cells in ordered[:CAUSES_TOLD])
-    cells = changes["cells"]
-    return f"{cells:,} {'cell' if cells == 1 else 'cells'} changed{f' ({told})' if told else ''}."
 
 
 def _summary(entry: Entry) -> str:

@@ -201,6 +201,20 @@ class TestBuild:
         assert releases.build(world.services("worker"), FUND, "1.0.1") == releases.build(world.services("worker"), FUND, "1.0.1")
         assert release_events(world)[-3:] == ["drafted", "drafted", "built"]
 
+    @pytest.mark.parametrize(("required", "is_refused"), [("patch", False), ("minor", True), ("major", True), (None, False)])
+    def test_a_number_that_says_less_than_what_changed_is_refused(self, required: Any, is_refused: bool) -> None:
+        world = at("published")
+        correct(world)
+        drafted = releases.draft(world.services("ann"), FUND).release
+        assert drafted is not None
+        candidate = replace(make_candidate(world.services(), FUND, drafted.draft), required_change=required)
+        if is_refused:
+            with pytest.raises(NotAllowedError, match=rf"Release 1\.0\.1 changes more than its number says: .* must be a {required} version"):
+                releases._record_build(world.services(), FUND, drafted, candidate)
+            assert states(world)["1.0.1"] == "drafted"
+        else:
+            assert releases._record_build(world.services(), FUND, drafted, candidate).state == "built"
+
     def test_a_build_that_somebody_drafted_over_is_not_recorded(self) -> None:
         log = RacingLog()
         world = world_at("drafted").copy(log)

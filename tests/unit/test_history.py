@@ -20,8 +20,10 @@ from pipeline.application import catalogue, history, known, releases
 from pipeline.cli.app import app
 from pipeline.domain.submission import SubmissionKey
 from pipeline.errors import IntegrityError, NotFoundError, UsageError
+from pipeline.site import build_site
 from pipeline.stages import triangles
-from pipeline.stages.catalogue import ATOM, OURS, told_changes
+from pipeline.stages.catalogue import ATOM, OURS
+from pipeline.stages.summary import told_changes
 from pipeline.stages.triangles import Edition, make_triangles, measure
 from pipeline.stages.verification import read_csv, read_parquet
 from tests.factories import DEFINITIONS, FUND, Row, World, at, digest, published_objects, take_in
@@ -354,6 +356,20 @@ class TestFeeds:
         newest = document(world.public, "feed")["items"][0]
         assert (newest["_open_outcomes"]["version"], newest["_open_outcomes"]["breaking"]) == ("2.0.0", True)
         assert "It may break programs" in newest["content_text"]
+
+    def test_the_feed_of_the_site_says_the_same(self, tmp_path: Path) -> None:
+        build_site(told().public, tmp_path / "site")
+        site = {item["id"]: item for item in json.loads((tmp_path / "site/feed.json").read_text("utf-8"))["items"]}
+        for item in document(told().public, "feed")["items"]:
+            ours, theirs = item["_open_outcomes"], site[item["id"]]["_open_outcomes"]
+            assert {name: theirs[name] for name in ("breaking", "status", "cells_changed", "causes")} == {
+                name: ours[name] for name in ("breaking", "status", "cells_changed", "causes")
+            }
+            if ours["status"] == "published" and ours["base_version"]:
+                assert (
+                    told_changes({"base_version": "1.0.0", "cells": ours["cells_changed"], "causes": ours["causes"]})
+                    in site[item["id"]]["content_text"]
+                )
 
     def test_changes_in_a_sentence(self) -> None:
         assert told_changes(None) == told_changes({"base_version": None}) == ""
