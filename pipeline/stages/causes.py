@@ -216,7 +216,6 @@ class Explainer:
     order: Sequence[str]
     sectors: Mapping[str, str] = field(default_factory=dict)
     _index: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[Touch]]] = field(default_factory=dict)
-    _known: dict[tuple[str, ...], Cause] = field(default_factory=dict)
 
     def suppression(self) -> Cause:
         """Return the cause of a figure that goes into hiding or comes out: never more than that, since more would tell of what is hidden."""
@@ -227,12 +226,6 @@ class Explainer:
 
         Args: row, the key of its row; is_row_new, whether the row came with this version.
         """
-        memo = (table, column, str(is_row_new), *(value or _NONE for value in row.values()))
-        if memo not in self._known:
-            self._known[memo] = self._find(table, column, row, is_row_new=is_row_new)
-        return self._known[memo]
-
-    def _find(self, table: str, column: str, row: Mapping[str, str | None], *, is_row_new: bool) -> Cause:
         rules = self.lineage["tables"].get(table, {"rows": [], "columns": {}})
         rule = rules["columns"].get(column, {"made_of": []})
         for parts in (rule["made_of"], rule.get("otherwise", ()), rules["rows"] if is_row_new else ()):

@@ -41,11 +41,14 @@ def make_changes(differences: Differences, definitions: Definitions, explainer: 
 
 
 def list_changes(differences: Differences, definitions: Definitions, explain: Explain) -> pa.Table:
-    """Return the changes between two versions, sorted by table, row and column; `explain` is asked for the cause of each."""
+    """Return the changes between two versions, sorted by table, row and column; `explain` is asked for the cause of each.
+
+    Cells of a table or column that came or went are not listed one by one: the changelog names the table or the column.
+    """
     rows = []
-    for table in differences.tables.values():
-        key = _key_columns(table)
-        for cell in _cells(table, key):
+    for table, schema in ((table, table.schema) for table in differences.tables.values() if table.schema is not None):
+        key = schema.primary_key
+        for cell in _cells(table, schema):
             row, column, change = {name: cell[name] for name in key}, str(cell["column"]), str(cell["change"])
             cause = explain(table.name, column, row, change)
             project = row.get("project_id")
@@ -134,22 +137,14 @@ def _table(rows: Sequence[tuple[str | None, ...]], definitions: Definitions) -> 
     return conform(schema, pa.table(cells))
 
 
-def _key_columns(table: TableDifferences) -> Sequence[str]:
-    if table.schema is not None:
-        return table.schema.primary_key
-    written = (table.went.schema.metadata or {}).get(b"primary_key")
-    return list(json.loads(written)) if written is not None else []
-
-
-def _cells(table: TableDifferences, key: Sequence[str]) -> Iterator[dict[str, str | None]]:
+def _cells(table: TableDifferences, schema: TableSchema) -> Iterator[dict[str, str | None]]:
     """Yield the changed cells of a table as mappings of text: those of rows that stand in both versions, then figures of rows that came and went."""
+    key = schema.primary_key
     yield from table.cells.to_pylist()
-    if table.schema is None:
-        return
     for change, rows, side, other in (("added", table.came, "new", "old"), ("removed", table.went, "old", "new")):
         if not rows.num_rows or not set(key) <= set(rows.column_names):
             continue
-        for column in _figure_columns(table.schema, rows):
+        for column in _figure_columns(schema, rows):
             has_status = column + STATUS in rows.column_names
             status = rows[column + STATUS] if has_status else pa.chunked_array([pa.nulls(rows.num_rows, pa.string())])
             cells = pa.table(

@@ -19,8 +19,10 @@ from pipeline.application.tracing import find_tracing
 from pipeline.domain.events import ReleaseDrafted
 from pipeline.domain.release import Release
 from pipeline.domain.submission import SubmissionKey
-from pipeline.stages.causes import Touch, Trace, Tracing, touch_record
-from pipeline.stages.changes import row_key
+from pipeline.stages.causes import Cause, Touch, Trace, Tracing, touch_record
+from pipeline.stages.changes import list_changes, row_key
+from pipeline.stages.comparison import compare
+from pipeline.stages.frames import equal_to
 from pipeline.stages.verification import read_parquet
 from tests.factories import (
     DEFINITIONS,
@@ -365,6 +367,34 @@ def test_a_plan_counts_from_the_day_on_which_it_was_agreed_and_where_it_adds_up_
         ("plans.outcomes", "2024-Q2", Decimal(2)),
     }
     assert {touch.part for touch in touch_record(0, records[0], records[1], DAY, DAY)} == {"plan_versions"}
+
+
+def test_a_change_of_the_funds_own_entry_is_traced_to_it_and_told() -> None:
+    world = at("published")
+    rows = register_rows()
+    rows["payers"] = [row | {"kind": "central"} for row in rows["payers"]]
+    register.load_tables(world.services("steward"), register_tables(rows))
+    cells = candidate_cells(world)
+    row = cells["payments_by_quarter", "P1/PAYER/outcome/2024-Q1", "payer_kind"]
+    assert (row["old"], row["new"], row["causes"], row["sources"]) == ("local", "central", "register", "register/F1")
+    publish_next(world)
+    newest = releases.load(world.services(), FUND).newest
+    assert newest is not None
+    words = published_objects(world, newest.version)["CHANGELOG.md"].decode()
+    assert "change of the register: register entry F1" in words
+
+
+def test_a_table_that_is_gone_and_rows_of_another_grain_are_not_listed_cell_by_cell() -> None:
+    from pipeline.application.candidates import read_published
+
+    world = at("published")
+    now = read_published(world.services(), FUND, release_of(world))
+    name = "service_users_by_quarter"
+    coarser = now[name].filter(equal_to(now[name]["characteristic"], "all")).drop_columns(["category"])
+    differences = compare({name: coarser, "gone": coarser}, {name: now[name]}, DEFINITIONS.tables["published"])
+    cells = list_changes(differences, DEFINITIONS, lambda *_: Cause(("method",)))
+    assert set(cells["change"].to_pylist()) == {"added"}
+    assert set(cells["table_name"].to_pylist()) == {name}
 
 
 def test_an_untraced_change_says_that_it_was_made_again() -> None:

@@ -285,6 +285,11 @@ class TestLists:
         assert (entry["status"], entry["reason"]) == ("withdrawn", "figures_wrong")
         assert entry["withdrawn_at"] > entry["published_at"]
 
+    def test_a_file_that_a_version_does_not_have_is_not_found(self) -> None:
+        first = known.find_version(told().public, FUND, "1.0.0")
+        with pytest.raises(NotFoundError, match=r"datasets/F1/v1\.0\.0/ has no nothing\.txt"):
+            catalogue.files_of(told().public, FUND, "1.0.0", first.manifest)("nothing.txt")
+
     def test_a_store_without_notices_or_with_a_broken_one_says_so(self) -> None:
         with pytest.raises(NotFoundError, match="Nothing of fund F1 stands in the public store"):
             catalogue.rebuild_index(MemoryStore(), FUND)
