@@ -18,7 +18,7 @@ from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
 from pipeline.stages import changes, comparison, frames, protection, publication, registration, revisions
-from pipeline.stages.causes import Explainer
+from pipeline.stages.causes import Explainer, veil
 
 RETURNS = pa.schema(
     [
@@ -62,7 +62,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     before = read_published(services, fund_id, base) if base else None
     differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
     about = _about(services, ledger, fund_id, pinned)
-    cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, protected.tables))
+    cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, (before or {}, protected.tables)))
     files = publication.render(protected.tables, services.definitions, about, differences, cells)
     tables = {**protected.tables, changes.NAME: cells}
     rows = {path: tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in tables and not path.endswith(".json")}
@@ -80,13 +80,15 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     )
 
 
-def _explainer(services: Services, fund_id: str, base: Release | None, pinned: ReleaseDrafted, tables: Mapping[str, pa.Table]) -> Explainer | None:
-    """Return what says why cells changed since the version before; None when there is none."""
+def _explainer(
+    services: Services, fund_id: str, base: Release | None, pinned: ReleaseDrafted, public: Sequence[Mapping[str, pa.Table]]
+) -> Explainer | None:
+    """Return what says why cells changed since the version before; None when there is none. Args: public, the tables of that version and of this."""
     if base is None:
         return None
-    projects = tables["projects"]
+    projects = public[-1]["projects"]
     return Explainer(
-        tracing=find_tracing(services, fund_id, base.draft, pinned),
+        tracing=veil(find_tracing(services, fund_id, base.draft, pinned), public),
         lineage=services.definitions.history["lineage"],
         order=list(services.definitions.codelists["change_cause"]),
         sectors=dict(zip(projects["project_id"].to_pylist(), projects["policy_sector"].to_pylist(), strict=True)),

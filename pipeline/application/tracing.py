@@ -97,12 +97,12 @@ def _trace(was: Submission, now: Submission, is_due: bool) -> Trace:
     """Return why a return differs. `is_due`: it was already due when the version before was made."""
     before, after = was.in_force, now.in_force
     if _facts(was) == _facts(now):
-        return Trace(causes=("delivery",), source=f"{now.key}/{len(now.revisions)}", quarter=now.key.quarter)
+        return Trace(causes=("delivery",), source=f"{now.key}/{len(now.revisions)}", project_id=now.key.project_id, quarter=now.key.quarter)
     shown = after or before
     source = f"{now.key}/{shown.number if shown else len(now.revisions)}"
     first = after.number if after else 0
     if before is None:
-        return Trace(causes=("late_return" if is_due else "new_period",), source=source, quarter=now.key.quarter)
+        return Trace(causes=("late_return" if is_due else "new_period",), source=source, project_id=now.key.project_id, quarter=now.key.quarter)
     then = now.revisions[before.number - 1]
     withdrawn = [then] if then.state == "withdrawn" else []
     corrected = [one for one in now.revisions if before.number < one.number <= first and one.state == "accepted"]
@@ -110,6 +110,7 @@ def _trace(was: Submission, now: Submission, is_due: bool) -> Trace:
     return Trace(
         causes=tuple(cause for cause, found in kinds if found) or ("erasure",),
         source=source,
+        project_id=now.key.project_id,
         quarter=now.key.quarter,
         reasons=tuple(
             sorted(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -23,7 +23,7 @@ from pipeline.stages.acceptance import SOURCES
 from pipeline.stages.frames import equal_to
 from pipeline.stages.receipt import ACHIEVED, CHARACTERISTICS
 
-TOTAL = "all"
+TOTAL, HIDDEN, STATUS = "all", "c", "_status"
 FIRST_KINDS = frozenset({"new_period", "late_return"})
 """The causes of a return that was not in force before."""
 RETURNS, DELIVERIES = "returns", "deliveries"
@@ -44,10 +44,11 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A return (`quarter` is its own) or an entry of the register that differs; `source` names it, `reasons` are the codes that were given."""
+    """A return (of a project and a quarter) or an entry of the register that differs; `source` names it, `reasons` are the codes that were given."""
 
     causes: tuple[str, ...]
     source: str
+    project_id: str = ""
     quarter: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -78,6 +79,36 @@ class Tracing:
     as_of: date
     is_other_method: bool = False
     is_other_protection: bool = False
+
+
+FINEST: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "outcomes_by_quarter": ("outcomes", "achieved_quantity", ("metric_id",)),
+    "payments_by_quarter": ("payments", "paid_gbp", ("payer_id", "basis")),
+    "service_users_by_quarter": (BY_CHARACTERISTIC, "starts_count", ("characteristic", "category")),
+}
+"""The published tables of the finest grain, of which all totals are made: the facts that they are made of, their figure, and their other keys."""
+
+
+def veil(tracing: Tracing, versions: Sequence[Mapping[str, pa.Table]]) -> Tracing:
+    """Return a tracing that tells nothing of hidden figures: a return whose own figure is hidden is named wherever it could have made a difference.
+
+    Otherwise a total that names all returns but one would say that the hidden figure of that one is zero. Args: versions, the public tables of both.
+    """
+    traces = {(trace.project_id, trace.quarter): number for number, trace in enumerate(tracing.traces) if trace.project_id}
+    veiled = [touch for tables in versions for name in FINEST if name in tables for touch in _veil_table(traces, name, tables[name])]
+    return replace(tracing, touches=[*tracing.touches, *veiled])
+
+
+def _veil_table(traces: Mapping[tuple[str, str], int], name: str, table: pa.Table) -> Iterator[Touch]:
+    part, figure, others = FINEST[name]
+    hidden = table.filter(equal_to(table[figure + STATUS], HIDDEN)) if figure + STATUS in table.column_names else table.slice(0, 0)
+    keys = ("project_id", "quarter", *others)
+    for row in zip(*(hidden[key].to_pylist() for key in keys), strict=True):
+        if (row[0], row[1]) in traces:
+            place = dict(zip(keys, row, strict=True))
+            yield Touch(traces[row[0], row[1]], part, place)
+            if part == BY_CHARACTERISTIC and place["characteristic"] == TOTAL:
+                yield Touch(traces[row[0], row[1]], STARTS, {"project_id": row[0], "quarter": row[1]})
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,12 @@ def test_a_hidden_figure_in_a_row_that_came_must_not_be_there() -> None:
     assert "changes_hidden" in {weakness.attack for weakness in weaknesses}
 
 
+def test_a_total_that_leaves_out_a_return_whose_own_figure_is_hidden_is_found() -> None:
+    total = {"table_name": "performance", "row_key": "fund/all/all/pooled", "column_name": "users_count"}
+    assert attack(changed(total)) == set()
+    assert attack(changed({**total, "column_name": "outcomes_quantity"}, causes="register", sources="register/P2")) >= {"changes_omission"}
+
+
 def test_a_sum_that_is_not_the_sum_of_the_rows_is_found() -> None:
     file = true_file()
     for path, value in (("cells", 99), ("tables", {"completeness": {"cells": {"hidden": 7}}}), ("causes", [])):

@@ -268,6 +268,18 @@ def test_a_hidden_figure_in_a_new_row_is_not_listed() -> None:
     assert not [row for row in cells.values() if row["change"] == "added" and row["new_status"] == "c"]
 
 
+def test_a_total_names_a_return_whose_own_figure_is_hidden_whether_or_not_it_made_a_difference() -> None:
+    def sources(outcomes: int) -> str:
+        world = at("published")
+        take_in(world, SECOND, people=12, outcomes=9)  # the total changes by this one alone, when the other has no outcome
+        take_in(world, AUTUMN, first=60, people=12, outcomes=outcomes)
+        cells = candidate_cells(world)
+        assert cells["outcomes_by_quarter", "P1/P1-M1/2023-Q4", "achieved_quantity"]["change"] == "hidden"
+        return str(cells["performance", "fund/all/all/pooled", "outcomes_quantity"]["sources"])
+
+    assert sources(0) == sources(2) == "P1/2023-Q4/1;P2/2024-Q1/2"
+
+
 def test_other_rules_of_protection_are_a_cause_of_what_is_hidden() -> None:
     world = at("published")
     drafted = release_of(world).draft

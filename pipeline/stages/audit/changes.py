@@ -22,6 +22,13 @@ from pipeline.stages.audit.report import Weakness
 ABOUT_HIDDEN = frozenset({"suppression", "method"})
 """The causes that may stand beside a figure that is hidden in one of two versions: they tell no more than its status does."""
 
+MADE_OF: Mapping[str, tuple[str, str]] = {
+    "users_count": ("service_users_by_quarter", "starts_count"),
+    "outcomes_quantity": ("outcomes_by_quarter", "achieved_quantity"),
+    "paid_gbp": ("payments_by_quarter", "paid_gbp"),
+}
+"""The totals of `performance`, and the table and column whose figures they add up."""
+
 Tables = Mapping[str, pa.Table]
 Keys = Mapping[str, Sequence[str]]
 Cell = tuple[str | None, str | None]
@@ -55,7 +62,7 @@ def attack_changes(
         found += [
             Weakness(attack=attack, table=place[0], row=place[1], column=place[2]) for attack, is_through in _judge(row, cells, hidden) if is_through
         ]
-    return len(rows), [*found, *_judge_summary(file), *_judge_words(file, rows)]
+    return len(rows), [*found, *_judge_sources(rows, now, before or {}, hidden), *_judge_summary(file), *_judge_words(file, rows)]
 
 
 def _judge(row: Mapping[str, Any], cells: Mapping[str, Cell], hidden: str) -> Iterator[tuple[str, bool]]:
@@ -67,6 +74,46 @@ def _judge(row: Mapping[str, Any], cells: Mapping[str, Cell], hidden: str) -> It
     yield "changes_hidden", old_status == new_status == hidden or (is_hidden and None in (old_status, new_status))
     says_more = not set(str(row["causes"]).split(";")) <= ABOUT_HIDDEN or row["reasons"] is not None or row["sources"] is not None
     yield "changes_cause", is_hidden and says_more
+
+
+def _judge_sources(rows: Sequence[Mapping[str, Any]], now: Tables, before: Tables, hidden: str) -> Iterator[Weakness]:
+    """Look for a total that names the returns that changed it and leaves one out whose own figure is hidden: then that figure did not change it.
+
+    Which returns differ is public: completeness names the revision of each.
+    """
+    differing = _revisions(now) ^ _revisions(before)
+    sectors = dict(zip(*(now["projects"][name].to_pylist() for name in ("project_id", "policy_sector")), strict=True)) if "projects" in now else {}
+    veiled = {column: _hidden_quarters(part, (now, before), hidden) for column, part in MADE_OF.items()}
+    for row in rows:
+        if row["table_name"] != "performance" or row["sources"] is None or row["column_name"] not in veiled:
+            continue
+        _, sector, project, *_ = str(row["row_key"]).split("/")
+        named = {tuple(source.split("/")[:2]) for source in str(row["sources"]).split(";")}
+        for place in sorted({(project_id, quarter) for project_id, quarter, _ in differing} & veiled[row["column_name"]]):
+            if project in ("all", place[0]) and sector in ("all", sectors.get(place[0])) and place not in named:
+                yield Weakness(attack="changes_omission", table="performance", row=str(row["row_key"]), column=str(row["column_name"]))
+
+
+def _revisions(tables: Tables) -> set[tuple[str, str, int]]:
+    """Return which revision of which return is in a version."""
+    if "completeness" not in tables:
+        return set()
+    columns = [tables["completeness"][name].to_pylist() for name in ("project_id", "quarter", "revision")]
+    return {(project, quarter, revision) for project, quarter, revision in zip(*columns, strict=True) if revision is not None}
+
+
+def _hidden_quarters(part: tuple[str, str], versions: Sequence[Tables], hidden: str) -> set[tuple[str, str]]:
+    """Return the projects and quarters of which a version hides a figure."""
+    table, column = part
+    found: set[tuple[str, str]] = set()
+    for tables in versions:
+        if table in tables and column + STATUS in tables[table].column_names:
+            columns = [tables[table][name].to_pylist() for name in ("project_id", "quarter", column + STATUS)]
+            names = tables[table]["characteristic"].to_pylist() if "characteristic" in tables[table].column_names else ["all"] * len(columns[0])
+            found |= {
+                (project, quarter) for project, quarter, status, name in zip(*columns, names, strict=True) if status == hidden and name == "all"
+            }
+    return found
 
 
 def _judge_summary(file: ChangesFile) -> Iterator[Weakness]:
