@@ -21,6 +21,7 @@ from pipeline.stages.publication import csv_bytes, parquet_bytes
 from pipeline.stages.triangles import Edition
 from pipeline.stages.verification import read_parquet
 
+ROWS_PER_PART = 100_000
 UNTRACED = Cause(("recomputed",))
 Place = tuple[str, str, str]
 """Table, key of the row, column."""
@@ -134,8 +135,14 @@ def write_triangles(public: ObjectStore, definitions: Definitions, fund_id: str)
             continue
     rows = triangles.make_triangles(editions, definitions)
     public.replace(f"datasets/{fund_id}/{triangles.NAME}.parquet", parquet_bytes(definitions.table("history", triangles.NAME), rows))
-    public.replace(f"datasets/{fund_id}/{triangles.NAME}.csv", csv_bytes(rows))
+    public.replace(f"datasets/{fund_id}/{triangles.NAME}.csv", _csv_in_parts(rows))
     return int(rows.num_rows)
+
+
+def _csv_in_parts(rows: pa.Table) -> bytes:
+    """Return rows as CSV, a part at a time: as Python text all at once, millions of rows take gigabytes."""
+    parts = [csv_bytes(rows.slice(first, ROWS_PER_PART)) for first in range(0, max(rows.num_rows, 1), ROWS_PER_PART)]
+    return b"".join([parts[0], *(part.partition(b"\r\n")[2] for part in parts[1:])])
 
 
 def _standing(public: ObjectStore, fund_id: str) -> Sequence[Listed]:

@@ -243,6 +243,12 @@ class TestTriangles:
         assert set(found["version"].to_pylist()) == {"1.0.0", "1.0.2", "1.1.0"}
         assert read_csv(told().public.objects[f"{FOLDER}/revisions.csv"], found.schema).equals(found)
 
+    def test_they_are_written_in_parts_as_they_would_be_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = copied()
+        monkeypatch.setattr(history, "ROWS_PER_PART", 7)
+        history.write_triangles(store, DEFINITIONS, FUND)
+        assert store.objects == told().public.objects
+
     def test_they_say_of_every_figure_what_its_version_published_and_of_a_hidden_one_nothing(self) -> None:
         found = history.make_triangles(told().public, DEFINITIONS, FUND).to_pylist()
         looked_at = 0
