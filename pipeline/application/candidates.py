@@ -28,6 +28,7 @@ RETURNS = pa.schema(
         ("revisions_count", pa.int64()),
         ("state", pa.string()),
         ("revision", pa.int64()),
+        ("is_queried", pa.bool_()),
     ]
 )
 
@@ -151,6 +152,7 @@ def _returns(ledger: Ledger, fund_id: str) -> pa.Table:
                 "revisions_count": len(submission.revisions),
                 "state": state,
                 "revision": in_force.number if in_force else None,
+                "is_queried": bool(in_force.queries) if in_force else None,
             }
         )
     return pa.Table.from_pylist(rows, schema=RETURNS)

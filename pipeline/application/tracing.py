@@ -21,7 +21,7 @@ from pipeline.domain.quarters import Quarter
 from pipeline.domain.submission import Revision, Submission, SubmissionKey
 from pipeline.stages import causes
 from pipeline.stages.acceptance import SOURCES
-from pipeline.stages.causes import DELIVERIES, RETURNS, STARTS, Record, Touch, Trace, Tracing
+from pipeline.stages.causes import DELIVERIES, DUE_RETURNS, RETURNS, STARTS, Record, Touch, Trace, Tracing
 from pipeline.stages.receipt import CHARACTERISTICS
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -63,7 +63,8 @@ def find_tracing(services: Services, fund_id: str, earlier: ReleaseDrafted, pinn
         if _facts(was) != _facts(submission):
             differing.append(_Return(key=key, before=was.in_force, after=submission.in_force, trace=len(traces)))
             if (was.in_force is None) != (submission.in_force is None):
-                touches.append(Touch(len(traces), RETURNS, place))
+                is_due = Quarter.parse(key.quarter).end + days <= pinned.as_of
+                touches += [Touch(len(traces), part, place) for part in (RETURNS, *([DUE_RETURNS] if is_due else []))]
         traces.append(_trace(was, submission, Quarter.parse(key.quarter).end + days <= earlier.as_of))
     for one in differing:
         facts = [read_facts(services, [file for file in files if file.table != STARTS], COLUMNS) for files in one.files]

@@ -26,7 +26,7 @@ from pipeline.stages.receipt import ACHIEVED, CHARACTERISTICS
 TOTAL, HIDDEN, STATUS = "all", "c", "_status"
 FIRST_KINDS = frozenset({"new_period", "late_return"})
 """The causes of a return that was not in force before."""
-RETURNS, DELIVERIES = "returns", "deliveries"
+RETURNS, DUE_RETURNS, DELIVERIES = "returns", "due_returns", "deliveries"
 SUMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "outcomes": (("project_id", "metric_id", "quarter"), "quantity"),
     "payments": (("project_id", "payer_id", "basis", "quarter"), "amount_gbp"),
