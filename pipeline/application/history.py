@@ -1,4 +1,7 @@
-"""How public figures came to be what they are: the changes between any two versions, and the revision triangles. From public files alone."""
+"""How public figures came to be what they are: the changes between any two versions, and the revision triangles. From public files alone.
+
+Only what a candidate would change is read from its sealed files: nobody but the steward sees it before it is approved.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ import pyarrow.compute as pc
 
 from pipeline.application.catalogue import files_of
 from pipeline.application.known import Listed, find_version, read_tables, versions
+from pipeline.application.services import Services, unseal
+from pipeline.domain import release
 from pipeline.domain.release import Version
 from pipeline.domain.tables import Definitions, TableSchema
-from pipeline.errors import IntegrityError, NotFoundError, UsageError
+from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError, UsageError
 from pipeline.ports import ObjectStore
 from pipeline.stages import changes, triangles
 from pipeline.stages.causes import Cause
@@ -104,16 +109,32 @@ def _why(
     )
 
 
+def read_candidate_changes(services: Services, fund_id: str, version: str) -> pa.Table:
+    """Return what a candidate says has changed since the version before, from its sealed files: what a steward looks at before approving.
+
+    Raises: NotFoundError when there is no such release; NotAllowedError when it was not built, or is from before versions said that.
+    """
+    built = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id))).release(version)
+    sealed = next((file.sha256 for file in built.files if file.path == f"{changes.NAME}.parquet"), None)
+    if sealed is None:
+        raise NotAllowedError(f"Release {version} has no list of changes: it was not built yet, or before versions had one.")
+    return read_parquet(unseal(services.restricted, sealed))
+
+
 def describe(found: Between) -> Sequence[str]:
     """Return the changes between two versions as lines for a terminal: how many cells of each table, and why."""
     over = f"{len(found.steps)} {'version' if len(found.steps) == 1 else 'versions'}"
-    lines = [f"{found.new} against {found.old}, over {over}: {found.cells.num_rows:,} cells."]
-    counted = pa.TableGroupBy(found.cells, ["table_name", "change"], use_threads=False).aggregate([([], "count_all")])
+    return [f"{found.new} against {found.old}, over {over}: {found.cells.num_rows:,} cells.", *describe_cells(found.cells)]
+
+
+def describe_cells(cells: pa.Table) -> Sequence[str]:
+    """Return changes as lines for a terminal: how many cells of each table, and why."""
+    counted = pa.TableGroupBy(cells, ["table_name", "change"], use_threads=False).aggregate([([], "count_all")])
     rows = counted.sort_by([("table_name", "ascending"), ("change", "ascending")]).to_pylist()
-    lines += [f"  {row['table_name']}: {row['count_all']:,} {row['change']}" for row in rows]
-    for cause, cells in changes.count_causes(found.cells):
+    lines = [f"  {row['table_name']}: {row['count_all']:,} {row['change']}" for row in rows]
+    for cause, number in changes.count_causes(cells):
         traced = f" ({', '.join((*cause.sources, *cause.reasons))})" if cause.sources or cause.reasons else ""
-        lines.append(f"  {cells:,} of {' and '.join(cause.causes)}{traced}")
+        lines.append(f"  {number:,} of {' and '.join(cause.causes)}{traced}")
     return lines
 
 

@@ -224,6 +224,21 @@ def show(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> 
 
 
 @app.command()
+def changes(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Show what a candidate or a published version changes against the version before: cells by table, and why. `outcomes changes` compares any two.
+
+    Example: outcomes release changes 1.1.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import history
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        cells = history.read_candidate_changes(services, _fund(services, fund), version)
+        printer.result(cells.to_pylist(), f"{version} changes {cells.num_rows:,} cells.", *history.describe_cells(cells))
+
+
+@app.command()
 def index(fund: Fund = None, as_json: Json = False) -> None:
     """Write the lists of versions, the pins, the feeds and the revision triangles again, from the public store alone.
 

@@ -19,7 +19,7 @@ from pipeline.adapters.object_store import open_store
 from pipeline.application import catalogue, history, known, releases
 from pipeline.cli.app import app
 from pipeline.domain.submission import SubmissionKey
-from pipeline.errors import IntegrityError, NotFoundError, UsageError
+from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError, UsageError
 from pipeline.site import build_site
 from pipeline.stages import triangles
 from pipeline.stages.catalogue import ATOM, OURS
@@ -186,6 +186,21 @@ class TestBetween:
         for old, new in (("1.1.0", "1.0.0"), ("1.0.0", "1.0.0")):
             with pytest.raises(UsageError, match="Name the older version first"):
                 history.compare_versions(told().public, DEFINITIONS, FUND, old, new)
+
+
+class TestCandidate:
+    def test_a_steward_sees_what_a_candidate_changes_before_anybody_approves(self) -> None:
+        world = at("published")
+        take_in(world, people=13)
+        made = releases.make(world.services("ann"), FUND)
+        assert made is not None
+        cells = history.read_candidate_changes(world.services(), FUND, made.version)
+        assert set(cells["causes"].to_pylist()) == {"correction"}
+        assert "  24 of correction (P1/2024-Q1/2, other)" in history.describe_cells(cells)
+
+    def test_a_draft_has_no_changes_to_show_yet(self) -> None:
+        with pytest.raises(NotAllowedError, match="has no list of changes"):
+            history.read_candidate_changes(at("drafted").services(), FUND, "1.0.0")
 
 
 def edition(version: str, day: str, *figures: tuple[str, int | None]) -> Edition:
