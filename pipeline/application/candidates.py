@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -63,6 +63,10 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     before = read_published(services, fund_id, base) if base else None
     differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
     about = _about(services, ledger, fund_id, pinned)
+    if base is not None and _was_silenced(services, fund_id, base.version, pinned.position):
+        differences = comparison.without_old(differences)
+        note = f"Version {base.version} was withdrawn ({base.reason}); the values that it had are not repeated here, and are told as empty."
+        about = replace(about, public_notes=(*about.public_notes, note))
     cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, (before or {}, protected.tables)))
     files = publication.render(protected.tables, services.definitions, about, differences, cells)
     tables = {**protected.tables, changes.NAME: cells}
@@ -191,6 +195,12 @@ def _about(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDraf
         threshold=int(disclosure["threshold"]["value"]),
         public_notes=(),
     )
+
+
+def _was_silenced(services: Services, fund_id: str, version: str, position: int) -> bool:
+    """Say whether a version had been withdrawn, by a log position, for a reason for which its values are not to be repeated."""
+    events = [event for event in services.log.read_stream(release.release_stream(fund_id)) if event.position <= position]
+    return release.fold(fund_id, events).release(version).reason in release.SILENCING_REASONS
 
 
 def _base(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Release | None:

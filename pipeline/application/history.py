@@ -21,7 +21,7 @@ from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError, Usag
 from pipeline.ports import ObjectStore
 from pipeline.stages import changes, triangles
 from pipeline.stages.causes import Cause
-from pipeline.stages.comparison import Differences, compare
+from pipeline.stages.comparison import Differences, compare, without_old
 from pipeline.stages.publication import csv_bytes, parquet_bytes
 from pipeline.stages.triangles import Edition
 from pipeline.stages.verification import read_parquet
@@ -56,6 +56,8 @@ def compare_versions(public: ObjectStore, definitions: Definitions, fund_id: str
     before, after = (read_tables(files_of(public, fund_id, item.version, item.manifest)) for item in (first, last))
     schemas = {name: _cut(schema, after[name]) for name, schema in definitions.tables["published"].items() if name in after}
     differences = compare(before, {name: after[name] for name in schemas}, schemas)
+    if first.reason in release.SILENCING_REASONS:
+        differences = without_old(differences)
     steps = [item for item in versions(public, fund_id) if Version.parse(first.version) < Version.parse(item.version) <= Version.parse(last.version)]
     told = _told(public, fund_id, steps, changes.list_changes(differences, definitions, lambda *_: UNTRACED))
     return Between(

@@ -42,6 +42,9 @@ REPLACED = "replaced_by_draft"
 RETURN_REASONS: tuple[str, ...] = ("figures_wrong", "returns_missing", "disclosure_risk", "rules_to_change", "not_now")
 RETRACTION_REASONS: tuple[str, ...] = ("figures_wrong", "disclosure_risk", "legal_request", "published_in_error")
 
+SILENCING_REASONS: frozenset[str] = frozenset({"disclosure_risk", "legal_request"})
+"""Reasons of a withdrawal for which the values of a version are not repeated by the versions after it."""
+
 Change = Literal["major", "minor", "patch"]
 _WEIGHTS: tuple[Change, ...] = ("patch", "minor", "major")
 Decision = Callable[["Releases"], Sequence[DomainEvent]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -150,6 +150,16 @@ def compare(before: Mapping[str, pa.Table] | None, after: Mapping[str, pa.Table]
         else:
             found[name] = _differences(schemas[name], then[name], now[name])
     return Differences(is_first=before is None, tables=found)
+
+
+def without_old(differences: Differences) -> Differences:
+    """Return differences that tell no value of the version before: it was withdrawn because its values must not be known."""
+    tables = {}
+    for name, table in differences.tables.items():
+        place = table.cells.column_names.index("old")
+        cells = table.cells.set_column(place, "old", pa.nulls(table.cells.num_rows, pa.string()))
+        tables[name] = replace(table, cells=cells, went=table.went.slice(0, 0))
+    return replace(differences, tables=tables)
 
 
 def required_change(differences: Differences, method_changed: bool) -> Change | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.application import proofs, register, releases, submissions
+from pipeline.application import history, proofs, register, releases, submissions
 from pipeline.application.candidates import make_candidate
 from pipeline.application.tracing import find_tracing
 from pipeline.domain.events import ReleaseDrafted
@@ -278,6 +278,25 @@ def test_a_total_names_a_return_whose_own_figure_is_hidden_whether_or_not_it_mad
         return str(cells["performance", "fund/all/all/pooled", "outcomes_quantity"]["sources"])
 
     assert sources(0) == sources(2) == "P1/2023-Q4/1;P2/2024-Q1/2"
+
+
+@pytest.mark.parametrize(("reason", "old"), [("disclosure_risk", None), ("legal_request", None), ("figures_wrong", "12")])
+def test_values_of_a_version_that_was_withdrawn_to_protect_people_are_not_repeated(reason: str, old: str | None) -> None:
+    world = at("published")
+    releases.withdraw(world.services(), FUND, "1.0.0", reason)
+    take_in(world, people=13)
+    submissions.withdraw(world.services(), revision(1, SECOND), "sent_in_error")
+    published = publish_next(world)
+    cells = published_cells(world, published.version)
+    row = cells["service_users_by_quarter", "P1/2024-Q1/all/all", "starts_count"]
+    assert (row["old"], row["new"], row["causes"]) == (old, "13", "correction")
+    assert {row["old"] is None for row in cells.values() if row["change"] == "removed"} <= {old is None}
+    words = published_objects(world, published.version)["CHANGELOG.md"].decode()
+    assert ("are not repeated here" in words) == (old is None)
+    assert ("`starts_count` from 12 to 13" in words) == (old is not None)
+    assert proofs.rebuild(world.services(), FUND, published.version).differing == []
+    between = history.compare_versions(world.public, DEFINITIONS, FUND, "1.0.0", published.version)
+    assert between.cells.equals(read_parquet(published_objects(world, published.version)["changes.parquet"]))
 
 
 def test_other_rules_of_protection_are_a_cause_of_what_is_hidden() -> None:
