@@ -145,7 +145,35 @@ class TestAsOf:
                 read(store, FUND)
 
 
+def plain_cells(version: str) -> dict[tuple[str, str, str], tuple[Any, Any, bool]]:
+    """Return every cell that a version publishes, read row by row: value, status, and whether it is a figure."""
+    found = {}
+    for name, schema in DEFINITIONS.tables["published"].items():
+        for row in read_parquet(published_objects(told(), version)[f"{name}.parquet"]).to_pylist():
+            key = "/".join(str(row[column]) for column in schema.primary_key)
+            for column in schema.fields:
+                if column.name not in (*schema.primary_key, "as_of") and not column.name.endswith("_status"):
+                    found[name, key, column.name] = (row[column.name], row.get(f"{column.name}_status"), column.unit is not None)
+    return found
+
+
 class TestBetween:
+    @pytest.mark.parametrize(("old", "new"), [("1.0.0", "1.0.1"), ("1.0.1", "1.0.2"), ("1.0.2", "1.1.0"), ("1.0.0", "1.1.0")])
+    def test_exactly_the_cells_are_listed_that_differ_row_by_row(self, old: str, new: str) -> None:
+        before, after = plain_cells(old), plain_cells(new)
+        rows = {place[:2] for place in before} & {place[:2] for place in after}
+        expected = set()
+        for place in before.keys() | after.keys():
+            was, now = before.get(place), after.get(place)
+            if place[:2] in rows and was is not None and now is not None:
+                expected |= {place} if was[:2] != now[:2] else set()
+            else:  # of rows that came or went, the figures that are published
+                value, status, is_figure = now or was or (None, None, False)
+                expected |= {place} if is_figure and value is not None and status != "c" else set()
+        listed = history.compare_versions(told().public, DEFINITIONS, FUND, old, new).cells.to_pylist()
+        assert {(row["table_name"], row["row_key"], row["column_name"]) for row in listed} == expected
+        assert len(expected) > 20
+
     def test_neighbours_differ_as_the_later_one_says(self) -> None:
         for old, new in (("1.0.0", "1.0.1"), ("1.0.1", "1.0.2"), ("1.0.2", "1.1.0")):
             found = history.compare_versions(told().public, DEFINITIONS, FUND, old, new)
