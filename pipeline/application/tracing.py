@@ -46,6 +46,11 @@ class _Return:
         """The fact files before and after."""
         return tuple(one.facts if one else () for one in (self.before, self.after))  # type: ignore[return-value]
 
+    @property
+    def is_erasure(self) -> bool:
+        """Whether it is the same delivery with other facts: rows of a participant were taken out, and what was before is gone."""
+        return self.before is not None and self.after is not None and self.before.number == self.after.number
+
 
 def find_tracing(services: Services, fund_id: str, earlier: ReleaseDrafted, pinned: ReleaseDrafted) -> Tracing:
     """Return what differs between the log position of a published version and that of a draft."""
@@ -66,7 +71,10 @@ def find_tracing(services: Services, fund_id: str, earlier: ReleaseDrafted, pinn
                 is_due = Quarter.parse(key.quarter).end + days <= pinned.as_of
                 touches += [Touch(len(traces), part, place) for part in (RETURNS, *([DUE_RETURNS] if is_due else []))]
         traces.append(_trace(was, submission, Quarter.parse(key.quarter).end + days <= earlier.as_of))
-    for one in differing:
+    for one in [one for one in differing if one.is_erasure]:
+        touches.append(Touch(one.trace, RETURNS, {"project_id": one.key.project_id, "quarter": one.key.quarter}))
+        touches += causes.touch_everything(one.trace, read_facts(services, one.files[1], COLUMNS))
+    for one in [one for one in differing if not one.is_erasure]:
         facts = [read_facts(services, [file for file in files if file.table != STARTS], COLUMNS) for files in one.files]
         touches += causes.touch_sums(one.trace, facts[0], facts[1])
     touches += _touch_starts(services, fund_id, before, after, differing)
@@ -125,14 +133,22 @@ def _trace(was: Submission, now: Submission, is_due: bool) -> Trace:
 def _touch_starts(services: Services, fund_id: str, before: Ledger, after: Ledger, differing: Sequence[_Return]) -> Iterator[Touch]:
     """Yield where people are counted because of returns that differ: the latest return of the project that speaks of somebody decides."""
     for project_id in sorted({one.key.project_id for one in differing}):
-        ours = [one for one in differing if one.key.project_id == project_id]
+        ours = [one for one in differing if one.key.project_id == project_id and not one.is_erasure]
         people = causes.people_of([_read_starts(services, files) for one in ours for files in one.files])
+        now = after.in_force(fund_id)
         sides = [
-            _read_starts(services, [file for key, one in ledger.in_force(fund_id).items() if key.project_id == project_id for file in one.facts])
-            for ledger in (before, after)
+            _read_starts(
+                services, [file for key, one in side.items() if key.project_id == project_id for file in _as_it_stands(one, now.get(key)).facts]
+            )
+            for side in (before.in_force(fund_id), now)
         ]
         spoken = [side.filter(pc.is_in(side[SOURCES[STARTS].key], value_set=people)) for side in sides]
         yield from causes.touch_starts({one.key.quarter: one.trace for one in ours}, spoken[0], spoken[1])
+
+
+def _as_it_stands(revision: Revision, now: Revision | None) -> Revision:
+    """Return a revision with the facts that it has today: what was erased from it since cannot be read."""
+    return now if now is not None and now.number == revision.number else revision
 
 
 def _read_starts(services: Services, files: Sequence[FactFile]) -> pa.Table:

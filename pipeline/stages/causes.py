@@ -130,6 +130,17 @@ def touch_sums(trace: int, before: Facts, after: Facts) -> Iterator[Touch]:
                 yield Touch(trace, part, dict(zip(keys, key, strict=True)), amount)
 
 
+def touch_everything(trace: int, facts: Facts) -> Iterator[Touch]:
+    """Yield every place at which a return counts: of an erased participant nobody may ask in which of them they were."""
+    for part, (keys, added) in SUMS.items():
+        yield from (Touch(trace, part, dict(zip(keys, key, strict=True))) for key in sorted(_sum(part, facts[part], keys, added)))
+    places = {(start.place, category) for start in _latest(facts[STARTS]).values() for category in start.categories}
+    for place, category in sorted(places):
+        named = {"project_id": place[0], "quarter": place[1]}
+        yield Touch(trace, STARTS, named)
+        yield Touch(trace, BY_CHARACTERISTIC, named | {"characteristic": category[0], "category": category[1]})
+
+
 def touch_starts(traces: Mapping[str, int], before: pa.Table, after: pa.Table) -> Iterator[Touch]:
     """Yield where people of one project are counted, or no longer counted, because of a return that differs.
 

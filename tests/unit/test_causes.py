@@ -450,6 +450,35 @@ def test_an_erased_participant_is_a_cause_of_its_own() -> None:
     assert (found.causes, found.source, found.reasons) == (("erasure",), "P1/2024-Q1/1", ())
 
 
+def test_an_erased_participant_is_named_wherever_the_return_counts_and_what_was_erased_is_not_read() -> None:
+    from pipeline.application import tracing
+    from pipeline.application.services import read_ledger
+    from pipeline.stages.intake import content_name
+
+    world = at("published")
+    before = _submission(world).in_force
+    take_in(world, people=11)
+    corrected = _submission(world).in_force
+    assert before is not None
+    assert corrected is not None
+    ledgers = [read_ledger(world.services()), read_ledger(world.services())]
+    erased = replace(corrected, number=before.number)
+    for ledger, revision_of in zip(ledgers, (before, erased), strict=True):
+        ledger.submissions[KEY] = replace(_submission(world), revisions=(revision_of,))  # type: ignore[index]
+    for file in before.facts:
+        if file.sha256 not in {other.sha256 for other in corrected.facts}:
+            del world.restricted.objects[content_name(file.sha256)]
+    drafted = release_of(world).draft
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "read_ledger", lambda services, position: ledgers.pop(0))
+        found = find_tracing(world.services(), FUND, drafted, drafted)
+    assert [trace.causes for trace in found.traces] == [("erasure",)]
+    assert {touch.part for touch in found.touches} == {
+        *("deliveries", "returns", "outcomes", "payments", "service_starts", "service_starts.by_characteristic")
+    }
+    assert {touch.amount for touch in found.touches} == {None}
+
+
 def _submission(world: World) -> Any:
     from pipeline.application.services import read_ledger
 
@@ -461,4 +490,3 @@ def test_a_tracing_of_a_version_against_itself_finds_nothing() -> None:
     drafted: ReleaseDrafted = release_of(world).draft
     found = find_tracing(world.services(), FUND, drafted, drafted)
     assert (found.traces, found.touches, found.is_other_method) == ([], [], False)
-    assert Decimal(len(found.traces)) == 0
