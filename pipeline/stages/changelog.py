@@ -96,7 +96,7 @@ def _missing_lines(completeness: pa.Table) -> list[str]:
             missing.setdefault(quarter, []).append(f"{project} ({state})")
     if not missing:
         return []
-    lines = [f"- {quarter}: {_names(sorted(projects))}" for quarter, projects in sorted(missing.items(), reverse=True)]
+    lines = [f"- {quarter}: {', '.join(plain(name) for name in sorted(projects))}" for quarter, projects in sorted(missing.items(), reverse=True)]
     more = [f"- and {len(lines) - NAMES_PER_LINE} earlier quarters: see `completeness.csv`"] if len(lines) > NAMES_PER_LINE else []
     return ["## Returns that were due and are not in it", "", *lines[:NAMES_PER_LINE], *more, ""]
 

@@ -93,6 +93,18 @@ def test_the_same_tables_do_not_differ():
     assert "Without change: `users`." in told(differences)
 
 
+def test_everybody_who_is_missing_is_named_for_the_last_ten_quarters():
+    quarters = [f"{year}-Q{number}" for year in (2021, 2022, 2023) for number in (1, 2, 3, 4)]
+    rows = [{"quarter": quarter, "project_id": f"P{n:02d}"} for quarter in quarters for n in range(12)]
+    table = pa.Table.from_pylist([row | {"state": "missing", "is_expected": True, "is_in_release": False} for row in rows])
+    text = changelog(between(BASE), ABOUT, None, table)
+    assert "- 2023-Q4: " + ", ".join(f"P{n:02d} (missing)" for n in range(12)) in text
+    assert "2021-Q2" not in text
+    assert "- and 2 earlier quarters: see `completeness.csv`" in text
+    here = table.set_column(table.column_names.index("is_in_release"), "is_in_release", pa.array([True] * len(rows)))
+    assert "Returns that were due" not in changelog(between(BASE), ABOUT, None, here)
+
+
 def test_another_as_of_day_is_no_change():
     later = tuple(old | {"as_of": date(2024, 9, 30)} for old in BASE)
     assert between(later).is_empty
