@@ -144,6 +144,7 @@ def _rule(rule: Rule) -> Iterator[str]:
 def _tables() -> Iterator[str]:
     definitions = load_definitions(find_definitions())
     titles = {"submission": "Returns", "register": "Register", "facts": "Facts (never published)", "published": "Published tables"}
+    titles |= {"history": "Changes and revisions (published beside the tables)"}
     yield "# Tables\n"
     for group, title in titles.items():
         yield f"## {title}\n"

@@ -57,6 +57,7 @@ def load_definitions(folder: Path) -> Definitions:
             "rules": _digest([*(schemas / "rules").glob("*.json"), *(folder / "expectations").glob("*.json")]),
             "disclosure": hashlib.sha256(rfc8785.dumps(disclosure)).hexdigest(),
         },
+        history={name: _read_json(schemas / "history" / f"{name}.json") for name in ("lineage", "standing")},
     )
 
 

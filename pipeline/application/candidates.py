@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from pipeline.application.register import fund_record, project_records
 from pipeline.application.services import Services, read_ledger, unseal_path
+from pipeline.application.tracing import find_tracing
 from pipeline.domain import release
 from pipeline.domain.events import ReleaseDrafted, ReleaseFile
 from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import audit, comparison, frames, protection, publication, registration, revisions, tabulation
+from pipeline.stages import audit, changes, comparison, frames, protection, publication, registration, revisions, tabulation
+from pipeline.stages.causes import Explainer, veil
 
 RETURNS = pa.schema(
     [
@@ -26,6 +28,7 @@ RETURNS = pa.schema(
         ("revisions_count", pa.int64()),
         ("state", pa.string()),
         ("revision", pa.int64()),
+        ("is_queried", pa.bool_()),
     ]
 )
 
@@ -61,8 +64,14 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     before = read_published(services, fund_id, base) if base else None
     differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
     about = _about(services, ledger, fund_id, pinned)
-    files = publication.render(protected.tables, services.definitions, about, differences)
-    rows = {path: protected.tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in protected.tables}
+    if base is not None and _was_silenced(services, fund_id, base.version, pinned.position):
+        differences = comparison.without_old(differences)
+        note = f"Version {base.version} was withdrawn ({base.reason}); the values that it had are not repeated here, and are told as empty."
+        about = replace(about, public_notes=(*about.public_notes, note))
+    cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, (before or {}, protected.tables)))
+    files = publication.render(protected.tables, services.definitions, about, differences, cells)
+    tables = {**protected.tables, changes.NAME: cells}
+    rows = {path: tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in tables and not path.endswith(".json")}
     entries = [
         ReleaseFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), rows=rows.get(path))
         for path, content in sorted(files.items())
@@ -74,6 +83,21 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
         suppressed=protected.hidden,
         suppression=protected.suppression,
         required_change=comparison.required_change(differences, method_changed=base is not None and base.draft.rules != pinned.rules),
+    )
+
+
+def _explainer(
+    services: Services, fund_id: str, base: Release | None, pinned: ReleaseDrafted, public: Sequence[Mapping[str, pa.Table]]
+) -> Explainer | None:
+    """Return what says why cells changed since the version before; None when there is none. Args: public, the tables of that version and of this."""
+    if base is None:
+        return None
+    projects = public[-1]["projects"]
+    return Explainer(
+        tracing=veil(find_tracing(services, fund_id, base.draft, pinned), public),
+        lineage=services.definitions.history["lineage"],
+        order=list(services.definitions.codelists["change_cause"]),
+        sectors=dict(zip(projects["project_id"].to_pylist(), projects["policy_sector"].to_pylist(), strict=True)),
     )
 
 
@@ -157,6 +181,7 @@ def _returns(ledger: Ledger, fund_id: str) -> pa.Table:
                 "revisions_count": len(submission.revisions),
                 "state": state,
                 "revision": in_force.number if in_force else None,
+                "is_queried": bool(in_force.queries) if in_force else None,
             }
         )
     return pa.Table.from_pylist(rows, schema=RETURNS)
@@ -195,6 +220,12 @@ def _about(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDraf
         threshold=int(disclosure["threshold"]["value"]),
         public_notes=(),
     )
+
+
+def _was_silenced(services: Services, fund_id: str, version: str, position: int) -> bool:
+    """Say whether a version had been withdrawn, by a log position, for a reason for which its values are not to be repeated."""
+    events = [event for event in services.log.read_stream(release.release_stream(fund_id)) if event.position <= position]
+    return release.fold(fund_id, events).release(version).reason in release.SILENCING_REASONS
 
 
 def _base(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Release | None:

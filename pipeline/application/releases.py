@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.application import catalogue, history
 from pipeline.application.candidates import Candidate, make_candidate, read_earlier, tell_audit
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
@@ -17,8 +18,9 @@ from pipeline.domain.release import Change, Release, Releases, Version
 from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError
 from pipeline.stages import audit as attack
 from pipeline.stages import comparison
+from pipeline.stages.verification import read_parquet
 
-MANIFEST = "MANIFEST"
+MANIFEST, CHANGES = "MANIFEST", "changes.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,15 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
     tables = read_candidate(services, drafted)
     earlier = read_earlier(services, fund_id, drafted.draft)
     told = tell_audit(services, fund_id, drafted.draft, earlier)
-    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], told.revisions, told.by_price)
+    report = attack.audit(
+        tables,
+        services.definitions.disclosure,
+        [past.public for past in earlier],
+        told.revisions,
+        told.by_price,
+        changes=_read_changes(services, drafted),
+        keys={name: schema.primary_key for name, schema in services.definitions.tables["published"].items()},
+    )
     seal(services.restricted, report.certificate.to_bytes())
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest
@@ -162,14 +172,14 @@ def publish(services: Services, fund_id: str, version: str) -> Release:
         release.check_publishable(state, approved)
         _copy_out(services, fund_id, approved)
         state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
-    write_index(services, state)
+    _tell(services, fund_id)
     return state.release(version)
 
 
 def withdraw(services: Services, fund_id: str, version: str, reason: str) -> Release:
     """Withdraw a published release with a public reason. Its files stay; the index says that it is withdrawn."""
     state, _ = _decide(services, fund_id, lambda now: release.decide_withdraw(now, version, reason))
-    write_index(services, state)
+    _tell(services, fund_id)
     return state.release(version)
 
 
@@ -192,29 +202,19 @@ def read_candidate(services: Services, built: Release) -> Mapping[str, pa.Table]
     return comparison.read_published(lambda path: unseal(services.restricted, by_path[path]))
 
 
-def write_index(services: Services, state: Releases) -> None:
-    """Write what is derived from the log for the public: the list of versions, and which is the newest that stands (null when none does)."""
-    published = [item for item in state.all if item.state in release.FINAL]
-    standing = [item for item in published if item.state == "published"]
-    folder = f"datasets/{state.fund_id}"
-    versions = [
-        {
-            "version": item.version,
-            "path": f"v{item.version}/",
-            "as_of": item.draft.as_of.isoformat(),
-            "published_at": item.published_at.isoformat() if item.published_at else None,
-            "manifest": item.manifest,
-            "status": item.state,
-            "reason": item.reason,
-        }
-        for item in published
-    ]
-    services.public.replace(f"{folder}/versions.json", _document({"fund_id": state.fund_id, "versions": versions}))
-    latest: dict[str, str | None] = {"fund_id": state.fund_id, "version": None, "path": None, "manifest": None}
-    if standing:
-        newest = standing[-1]
-        latest |= {"version": newest.version, "path": f"v{newest.version}/", "manifest": newest.manifest}
-    services.public.replace(f"{folder}/latest.json", _document(latest))
+def _read_changes(services: Services, built: Release) -> attack.ChangesFile | None:
+    """Return what a candidate says has changed; None when it was built before versions said that."""
+    by_path = {file.path: file.sha256 for file in built.files}
+    if CHANGES not in by_path:
+        return None
+    table, summary, words = (unseal(services.restricted, by_path[path]) for path in (CHANGES, "changes.json", "CHANGELOG.md"))
+    return attack.ChangesFile(read_parquet(table), summary, words)
+
+
+def _tell(services: Services, fund_id: str) -> None:
+    """Write everything that is derived from all versions of a fund: the lists and feeds first, then the revision triangles."""
+    catalogue.write_index(services, fund_id)
+    history.write_triangles(services.public, services.definitions, fund_id)
 
 
 def version_folder(fund_id: str, version: str) -> str:
@@ -254,6 +254,7 @@ def check_definitions(services: Services, pinned: ReleaseDrafted) -> None:
 
 
 def _record_build(services: Services, fund_id: str, drafted: Release, candidate: Candidate) -> Release:
+    release.check_number(drafted, candidate.required_change)
     for content in candidate.files.values():
         seal(services.restricted, content)
     state, _ = _decide(
@@ -273,7 +274,3 @@ def _copy_out(services: Services, fund_id: str, approved: Release) -> None:
         raise IntegrityError(f"Release {approved.version} has no manifest among its files. Build it again.")
     for file in (*(file for file in approved.files if file.path != MANIFEST), manifest):
         services.public.put(f"{folder}/{file.path}", unseal(services.restricted, file.sha256))
-
-
-def _document(content: Mapping[str, object]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

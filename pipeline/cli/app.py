@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli import events, fate, imports, register, release, rules, site
+from pipeline.cli import events, fate, history, imports, register, release, rules, site
 from pipeline.cli.output import Printer, exit_codes, write_new
 from pipeline.errors import UsageError
 
@@ -29,6 +29,8 @@ app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
 app.add_typer(rules.app, name="rules")
 app.add_typer(site.app, name="site")
+for command in (history.data, history.changes, history.revisions):
+    app.command()(command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -223,6 +223,63 @@ def show(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> 
         printer.result({**to_plain(found), "audit": audit_report}, *_describe(found), *describe_weaknesses(audit_report))
 
 
+@app.command()
+def changes(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Show what a candidate or a published version changes against the version before: cells by table, and why. `outcomes changes` compares any two.
+
+    Example: outcomes release changes 1.1.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import history
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        cells = history.read_candidate_changes(services, _fund(services, fund), version)
+        printer.result(cells.to_pylist(), f"{version} changes {cells.num_rows:,} cells.", *history.describe_cells(cells))
+
+
+@app.command()
+def index(fund: Fund = None, as_json: Json = False) -> None:
+    """Write the lists of versions, the pins, the feeds and the revision triangles again, from the public store alone.
+
+    Publishing writes the same. Needed when they were lost or altered, or the store was copied.
+
+    Example: outcomes release index --fund SYN-LCF
+    """
+    from pipeline import bootstrap
+    from pipeline.application import catalogue, history, known
+    from pipeline.settings import Settings
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        public, definitions = bootstrap.public_store_of(os.environ), bootstrap.definitions_of(Settings.parse(os.environ))
+        found = catalogue.rebuild_index(public, known.sole_fund(public, fund))
+        history.write_triangles(public, definitions, found.fund_id)
+        said = f"{', '.join(found.changed)} written anew." if found.changed else "nothing differed."
+        printer.result(found, f"{found.fund_id}: {len(found.versions)} versions; {said}")
+
+
+@app.command()
+def feed(
+    after: Annotated[int, typer.Option(help="Cursor: only what happened after it; the feed and each item name theirs.")] = 0,
+    fund: Fund = None,
+    as_json: Json = False,
+) -> None:
+    """List what happened to versions since a cursor, from the public feed: published or withdrawn, breaking or not, cells changed.
+
+    Example: outcomes release feed --after 120 --json
+    """
+    from pipeline import bootstrap
+    from pipeline.application import known
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer):
+        public = bootstrap.public_store_of(os.environ)
+        items = known.read_feed(public, known.sole_fund(public, fund), after)
+        rows = [(item["_open_outcomes"]["cursor"], item["title"], item["content_text"]) for item in items]
+        printer.table(items, "Versions", ("Cursor", "Version", "What happened"), rows, "Nothing happened since.")
+
+
 def describe_weaknesses(audit_report: Mapping[str, Any]) -> Sequence[str]:
     """Return the places at which an attack got through, a line each, the first twenty of them; never a value."""
     found = audit_report["weaknesses"]

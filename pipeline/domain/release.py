@@ -42,6 +42,9 @@ REPLACED = "replaced_by_draft"
 RETURN_REASONS: tuple[str, ...] = ("figures_wrong", "returns_missing", "disclosure_risk", "rules_to_change", "not_now")
 RETRACTION_REASONS: tuple[str, ...] = ("figures_wrong", "disclosure_risk", "legal_request", "published_in_error")
 
+SILENCING_REASONS: frozenset[str] = frozenset({"disclosure_risk", "legal_request"})
+"""Reasons of a withdrawal for which the values of a version are not repeated by the versions after it."""
+
 Change = Literal["major", "minor", "patch"]
 _WEIGHTS: tuple[Change, ...] = ("patch", "minor", "major")
 Decision = Callable[["Releases"], Sequence[DomainEvent]]
@@ -273,6 +276,17 @@ def decide_renumber(state: Releases, pinned: ReleaseDrafted, version: Version) -
 def _check_pinned(release: Release, pinned: ReleaseDrafted) -> None:
     if release.draft != pinned:
         raise ConflictError(f"Release {release.version} was drafted anew while it was built. Build it again.")
+
+
+def check_number(release: Release, required: Change | None) -> None:
+    """Raise NotAllowedError when a version's number says less than what it changes. Args: required, the least weight that they call for."""
+    base = release.draft.base_version
+    if required is None or _WEIGHTS.index(_weight(base, Version.parse(release.version))) >= _WEIGHTS.index(required):
+        return
+    raise NotAllowedError(
+        f"Release {release.version} changes more than its number says: after {base or 'nothing'} it must be a {required} version. "
+        "Draft it again; nothing was recorded."
+    )
 
 
 def decide_build(

@@ -10,8 +10,8 @@ from pipeline.domain.findings import Rule
 from pipeline.errors import RuleError
 
 FieldType = Literal["string", "integer", "number", "boolean", "date"]
-Group = Literal["submission", "register", "facts", "published"]
-GROUPS: tuple[Group, ...] = ("submission", "register", "facts", "published")
+Group = Literal["submission", "register", "facts", "published", "history"]
+GROUPS: tuple[Group, ...] = ("submission", "register", "facts", "published", "history")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,8 @@ class TableSchema:
 class Definitions:
     """Everything that is data and not code: table schemas, code lists, rules, disclosure rules, and a digest of each part.
 
-    `codelists` maps a list's name to code and label; `digests` has `schemas`, `rules` and `disclosure`.
+    `codelists` maps a list's name to code and label; `digests` has `schemas`, `rules` and `disclosure`; `history` has the documents of
+    `schemas/history/` that are no table: of what each published cell is made (`lineage`), and when a figure is final (`standing`).
     """
 
     tables: Mapping[Group, Mapping[str, TableSchema]]
@@ -71,6 +72,7 @@ class Definitions:
     disclosure: Mapping[str, Any]
     suites: Mapping[str, Mapping[str, Any]]
     digests: Mapping[str, str]
+    history: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def table(self, group: Group, name: str) -> TableSchema:
         """Return one table schema. Raises: RuleError when there is none of that name."""

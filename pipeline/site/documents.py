@@ -60,6 +60,8 @@ def feed_json(funds: Sequence[Fund], page_of: Mapping[str, str], summaries: Mapp
                 "breaking": version.kind == "major",
                 "status": version.status,
                 "reason": version.reason,
+                "cells_changed": (version.changes or {}).get("cells"),
+                "causes": (version.changes or {}).get("causes"),
             },
         }
         for version in feed_items(funds)

@@ -15,6 +15,7 @@ from pipeline.site.archive import Fund, Version
 from pipeline.site.project import project_view
 from pipeline.site.prose import prose
 from pipeline.site.views import FundView, by_project, fund_view
+from pipeline.stages.summary import told_changes
 
 HERE = Path(__file__).parent
 FIXED = {"method": "How the figures are made", "revisions": "Revisions and corrections", "accessibility": "Accessibility statement"}
@@ -94,7 +95,8 @@ def _summary(version: Version) -> str:
         return f"Withdrawn, because {reason_words(version.reason)}."
     follows = f"It follows version {version.package.base_version}." if version.package.base_version else "It is the first version."
     breaking = " It may break programs that read the version before." if version.kind == "major" else ""
-    return f"Figures as of {figures.long_date(version.as_of)}. {follows}{breaking}"
+    changed = told_changes(version.changes)
+    return f"Figures as of {figures.long_date(version.as_of)}. {follows}{breaking}{' ' if changed else ''}{changed}"
 
 
 def reason_words(reason: str | None) -> str:

@@ -1,27 +1,23 @@
-"""How one version of the published data differs from the one before it: cell by cell, as a version number, and in words.
+"""How one version of the published data differs from the one before it: cell by cell, and as a version number.
 
 A figure that was or is hidden is counted and never shown: not the value that it had, not the value that it has. The day of the figures (`as_of`)
-moves with every release and is no change. Called for the version number of a draft, for its changelog, and by whoever reads published tables.
+moves with every release and is no change. Called for the version number of a draft, for its changes, and by whoever reads published tables.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.domain.release import Change, Version
+from pipeline.domain.release import Change
 from pipeline.domain.tables import Field, TableSchema
 from pipeline.errors import IntegrityError, RuleError
 from pipeline.stages.frames import conform, equal_to
 from pipeline.stages.verification import MANIFEST, parse_manifest, read_parquet, sha256
-
-if TYPE_CHECKING:
-    from pipeline.stages.publication import ReleaseAbout
 
 HIDDEN = "c"
 """The status of a figure that is hidden to protect people. Source: schemas/codelists/cell_status.csv."""
@@ -29,8 +25,9 @@ HIDDEN = "c"
 STATUS = "_status"
 AS_OF = "as_of"
 TOTAL = "all"
-LINES_PER_TABLE = 20
-NAMES_PER_LINE = 10
+
+BESIDE = frozenset({"changes"})
+"""Tables that stand in a version's folder and speak of the version: what is found out from the others is not compared with them."""
 
 CHANGES = ("changed", "hidden", "shown", "status")
 """What can happen to a cell that stands in both versions: its value changed; it went into hiding; it came out; only its status changed."""
@@ -43,13 +40,16 @@ class TableDifferences:
     """How one table differs between two versions.
 
     `schema` is the present one (None: the table is gone). `cells` has one row per changed cell of rows that stand in both versions: the key columns
-    as text, `column`, `change` (one of CHANGES), `old` and `new` as text, filled for `changed` only; in the order of keys, then of columns.
+    as text, `column`, `change` (one of CHANGES), `old` and `new` as text, filled for `changed` only, and the status of both, null where a column has
+    none; in the order of keys, then of columns. `came` and `went` are the rows that stand in one version only.
     `figures_added` and `figures_removed` count published figures in rows that came or went, `hidden_added` the hidden ones in rows that came.
     """
 
     name: str
     schema: TableSchema | None
     cells: pa.Table
+    came: pa.Table
+    went: pa.Table
     is_new: bool = False
     grain_changed: bool = False
     words_changed: bool = False
@@ -116,14 +116,14 @@ def describe(schema: TableSchema) -> Mapping[str, str]:
 
 
 def read_published(get: Callable[[str], bytes]) -> Mapping[str, pa.Table]:
-    """Return every table of a published version from its Parquet files, by name; also those that are no longer made today.
+    """Return every table of a published version from its Parquet files, by name; also those that are no longer made today, and not BESIDE.
 
     Args: `get` returns the bytes of a path inside the version folder.
     Raises: IntegrityError when a file does not match MANIFEST or its own page checksums.
     """
     tables = {}
     for path, expected in parse_manifest(get(MANIFEST)).items():
-        if path.endswith(".parquet"):
+        if path.endswith(".parquet") and path.removesuffix(".parquet") not in BESIDE:
             content = get(path)
             if sha256(content) != expected:
                 raise IntegrityError(f"{path} does not match the hash in MANIFEST. `outcomes verify` says what else is wrong with the folder.")
@@ -152,6 +152,16 @@ def compare(before: Mapping[str, pa.Table] | None, after: Mapping[str, pa.Table]
     return Differences(is_first=before is None, tables=found)
 
 
+def without_old(differences: Differences) -> Differences:
+    """Return differences that tell no value of the version before: it was withdrawn because its values must not be known."""
+    tables = {}
+    for name, table in differences.tables.items():
+        place = table.cells.column_names.index("old")
+        cells = table.cells.set_column(place, "old", pa.nulls(table.cells.num_rows, pa.string()))
+        tables[name] = replace(table, cells=cells, went=table.went.slice(0, 0))
+    return replace(differences, tables=tables)
+
+
 def required_change(differences: Differences, method_changed: bool) -> Change | None:
     """Return how far the version number must move; None when nothing differs. Source: design section 7.
 
@@ -168,7 +178,16 @@ def required_change(differences: Differences, method_changed: bool) -> Change | 
 
 def _gone(name: str, old: pa.Table) -> TableDifferences:
     projects, quarters = _values([old], "project_id"), _values([old], "quarter")
-    return TableDifferences(name=name, schema=None, cells=_no_cells([]), rows_removed=old.num_rows, projects=projects, quarters=quarters)
+    return TableDifferences(
+        name=name,
+        schema=None,
+        cells=_no_cells([]),
+        came=old.slice(0, 0),
+        went=old,
+        rows_removed=old.num_rows,
+        projects=projects,
+        quarters=quarters,
+    )
 
 
 def _brand_new(schema: TableSchema, new: pa.Table) -> TableDifferences:
@@ -177,6 +196,8 @@ def _brand_new(schema: TableSchema, new: pa.Table) -> TableDifferences:
         name=schema.name,
         schema=schema,
         cells=_no_cells(schema.primary_key),
+        came=new,
+        went=new.slice(0, 0),
         is_new=True,
         rows_added=new.num_rows,
         figures_added=figures,
@@ -200,6 +221,8 @@ def _differences(schema: TableSchema, old: pa.Table, new: pa.Table) -> TableDiff
         name=schema.name,
         schema=schema,
         cells=cells,
+        came=came,
+        went=went,
         grain_changed=grain_changed,
         words_changed=_words_changed(schema, old),
         columns_added=added,
@@ -266,6 +289,9 @@ def _changed_cells(schema: TableSchema, was: pa.Table, now: pa.Table, columns: S
         part["change"] = change
         part["old"] = pc.if_else(has_values, was[name].combine_chunks().cast(pa.string()), None)
         part["new"] = pc.if_else(has_values, now[name].combine_chunks().cast(pa.string()), None)
+        for side, rows in (("old", was), ("new", now)):
+            has_status = name + STATUS in columns
+            part[side + STATUS] = rows[name + STATUS].combine_chunks() if has_status else pa.nulls(now.num_rows, pa.string())
         part["_row"] = pa.array(range(now.num_rows), pa.int64())
         part["_column"] = pa.repeat(number, now.num_rows)
         parts.append(pa.table(part).filter(pc.is_valid(change)))
@@ -299,10 +325,10 @@ def _differs(was: pa.ChunkedArray, now: pa.ChunkedArray) -> pa.Array:
 
 
 def _no_cells(key: Sequence[str]) -> pa.Table:
-    return pa.table({name: pa.array([], pa.string()) for name in (*key, "column", "change", "old", "new")})
+    return pa.table({name: pa.array([], pa.string()) for name in (*key, "column", "change", "old", "new", "old_status", "new_status")})
 
 
-def _is_figure(schema: TableSchema, column: Field) -> bool:
+def is_figure(schema: TableSchema, column: Field) -> bool:
     """Say whether a column holds figures; a number without a unit is a label, like a plan version."""
     return column.type in ("integer", "number") and column.unit is not None and column.name not in schema.primary_key
 
@@ -311,7 +337,7 @@ def _figures(schema: TableSchema, rows: pa.Table) -> tuple[int, int]:
     """Return how many published and how many hidden figures rows hold."""
     published = hidden = 0
     for column in schema.fields:
-        if column.name not in rows.column_names or not _is_figure(schema, column):
+        if column.name not in rows.column_names or not is_figure(schema, column):
             continue
         published += rows.num_rows - rows[column.name].null_count
         if column.name + STATUS in rows.column_names:
@@ -333,110 +359,3 @@ def _new_codes(schema: TableSchema, there: pa.Table, here: pa.Table) -> Mapping[
             ours, theirs = (set(table[name].cast(pa.string()).unique().to_pylist()) for table in (there, here))
             found[name] = tuple(sorted(ours - theirs))
     return {name: codes for name, codes in found.items() if codes}
-
-
-def changelog(differences: Differences, about: ReleaseAbout) -> str:
-    """Return the differences in plain words, as Markdown. A hidden figure is counted, never shown."""
-    lines = [f"# {plain(about.fund_name)}: changes in version {about.version}", "", _introduction(differences, about), ""]
-    lines += [f"- {plain(note)}" for note in about.public_notes]
-    lines += [""] if about.public_notes else []
-    for table in differences.tables.values():
-        if not table.is_empty:
-            title = table.schema.title if table.schema else table.name
-            lines += [f"## {title} (`{table.name}`)", "", *_table_lines(table), ""]
-    same = [f"`{table.name}`" for table in differences.tables.values() if table.is_empty]
-    if same:
-        lines += [f"Without change: {', '.join(same)}.", ""]
-    return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _introduction(differences: Differences, about: ReleaseAbout) -> str:
-    as_of = f"Figures as of {about.as_of.isoformat()}."
-    if about.base_version is None or differences.is_first:
-        return f"{as_of} This is the first version."
-    old, new = Version.parse(about.base_version), Version.parse(about.version)
-    if new.major != old.major:
-        weight = "a major version: columns, the meaning of a row or the method that protects people changed, so look before you read it as before"
-    elif new.minor != old.minor:
-        weight = "a minor version: there are new periods, codes, columns or tables, and everything else is where it was"
-    else:
-        weight = "a patch: values or words were corrected, and everything is where it was"
-    return f"{as_of} Version {new} follows version {old}. It is {weight}."
-
-
-def _table_lines(table: TableDifferences) -> list[str]:
-    counts = table.counts
-    named = [
-        ("Columns added", _names(table.columns_added)),
-        ("Columns removed", _names(table.columns_removed)),
-        ("Columns with another type", _names(table.columns_retyped)),
-        *((f"New codes in {name}", _names(codes)) for name, codes in table.codes_added.items()),
-        *((f"Codes that no longer occur in {name}", _names(codes)) for name, codes in table.codes_removed.items()),
-        ("New quarters", _names(table.quarters_added)),
-        ("Rows added", _rows(table.rows_added, table.figures_added, table.hidden_added)),
-        ("Rows removed", _rows(table.rows_removed, table.figures_removed, 0)),
-        ("Cells with another value", _number(counts["changed"])),
-        ("Figures that were published and are now hidden to protect people", _number(counts["hidden"])),
-        ("Figures that were hidden and are now published", _number(counts["shown"])),
-        ("Figures with the same value and another status", _number(counts["status"])),
-        ("Projects concerned", _names(table.projects)),
-        ("Quarters concerned", _names(table.quarters)),
-    ]
-    said = [
-        (table.schema is None, "This table is no longer published."),
-        (table.is_new, "This table is new."),
-        (table.grain_changed, f"A row now means another thing: {table.schema.grain if table.schema else ''}."),
-        (table.columns_moved, "The columns stand in another order."),
-        (table.words_changed, "Titles or descriptions were reworded."),
-    ]
-    lines = [f"- {sentence}" for is_so, sentence in said if is_so] + [f"- {title}: {text}" for title, text in named if text]
-    return lines + _cell_lines(table)
-
-
-def _cell_lines(table: TableDifferences) -> list[str]:
-    """Return a line per cell that has another value, the first LINES_PER_TABLE of them."""
-    if table.schema is None:
-        return []
-    cells = table.cells.filter(equal_to(table.cells["change"], "changed"))
-    if not cells.num_rows:
-        return []
-    lines = ["", "Old and new values:", ""]
-    for cell in cells.slice(0, LINES_PER_TABLE).to_pylist():
-        place = ", ".join(plain(cell[name]) for name in table.schema.primary_key)
-        lines.append(f"- {place}: `{cell['column']}` {_old_and_new(table.schema.field(cell['column']), cell['old'], cell['new'])}")
-    return [*lines, f"- and {cells.num_rows - LINES_PER_TABLE} more"] if cells.num_rows > LINES_PER_TABLE else lines
-
-
-def _old_and_new(column: Field, old: str | None, new: str | None) -> str:
-    """Say how a cell changed; free text is long and only said to be another."""
-    is_free_text = column.type == "string" and column.codelist is None and "enum" not in column.constraints
-    if is_free_text and old is not None and new is not None:
-        return "was reworded"
-    return f"from {_told(old, is_free_text)} to {_told(new, is_free_text)}"
-
-
-def _told(value: str | None, is_free_text: bool) -> str:
-    if value is None:
-        return "empty"
-    return "a text" if is_free_text else plain(value)
-
-
-def _rows(rows: int, figures: int, hidden: int) -> str:
-    parts = [f"{figures} published figures"] * bool(figures) + [f"{hidden} hidden to protect people"] * bool(hidden)
-    return (f"{rows}, with " + " and ".join(parts) if parts else str(rows)) if rows else ""
-
-
-def _number(count: int) -> str:
-    return str(count) if count else ""
-
-
-def _names(names: Sequence[str]) -> str:
-    """Return names in their order; when there are more than anybody reads, their number and the first and last of them."""
-    if len(names) > NAMES_PER_LINE:
-        return f"{len(names)}, from {plain(names[0])} to {plain(names[-1])}"
-    return ", ".join(plain(name) for name in names)
-
-
-def plain(text: str) -> str:
-    """Return text in one line in which Markdown finds nothing to act on."""
-    return "".join(f"\\{letter}" if letter in "\\`*<>[]|#" else letter for letter in " ".join(text.split()))

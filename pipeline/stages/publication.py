@@ -23,7 +23,9 @@ import pyarrow.parquet
 from pipeline.domain.events import EVENT_NAMESPACE
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import RuleError
-from pipeline.stages.comparison import STATUS, Differences, changelog, compare, describe, plain
+from pipeline.stages.changelog import changelog, plain
+from pipeline.stages.changes import NAME, SUMMARY, summarise
+from pipeline.stages.comparison import STATUS, Differences, compare, describe
 from pipeline.stages.frames import conform
 from pipeline.stages.verification import DESCRIPTOR, MANIFEST, manifest_bytes, parse_manifest, sha256
 
@@ -76,10 +78,17 @@ class ReleaseAbout:
     public_notes: Sequence[str] = ()
 
 
-def render(tables: Mapping[str, pa.Table], definitions: Definitions, about: ReleaseAbout, changes: Differences | None) -> Mapping[str, bytes]:
+def render(
+    tables: Mapping[str, pa.Table],
+    definitions: Definitions,
+    about: ReleaseAbout,
+    changes: Differences | None,
+    cells: pa.Table | None = None,
+) -> Mapping[str, bytes]:
     """Return the files of a version by their path inside its folder, MANIFEST last.
 
-    Args: `tables` has every published table, protected; `changes` is None for a fund's first version only.
+    Args: `tables` has every published table, protected; `changes` is None for a fund's first version only; `cells` are the changes cell by cell, as
+    `stages.changes` lists them.
     Raises: RuleError when a table is missing or unknown, or holds what must not be published.
     """
     schemas = definitions.tables["published"]
@@ -92,10 +101,16 @@ def render(tables: Mapping[str, pa.Table], definitions: Definitions, about: Rele
     for name, frame in frames.items():
         files[f"{name}.csv"] = csv_bytes(frame)
         files[f"{name}.parquet"] = parquet_bytes(schemas[name], frame)
-    files[f"{CODELISTS}.csv"] = csv_bytes(_codelist_table(definitions.codelists))
     rows = {name: frame.num_rows for name, frame in frames.items()}
+    differences = changes or compare(None, frames, schemas)
+    if cells is not None:
+        schemas = {**schemas, NAME: definitions.table("history", NAME)}
+        rows[NAME] = cells.num_rows
+        files[f"{NAME}.csv"], files[f"{NAME}.parquet"] = csv_bytes(cells), parquet_bytes(schemas[NAME], cells)
+        files[SUMMARY] = summarise(cells, differences, about.version, about.base_version)
+    files[f"{CODELISTS}.csv"] = csv_bytes(_codelist_table(definitions.codelists))
     files[DESCRIPTOR] = _descriptor(files, schemas, rows, definitions, about)
-    files["CHANGELOG.md"] = changelog(changes or compare(None, frames, schemas), about).encode()
+    files["CHANGELOG.md"] = changelog(differences, about, cells, frames.get("completeness")).encode()
     files["README.md"] = _readme(schemas, definitions, about).encode()
     return {**dict(sorted(files.items())), MANIFEST: manifest_bytes(files)}
 

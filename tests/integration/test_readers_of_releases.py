@@ -18,6 +18,8 @@ from pipeline.adapters.definitions import find_definitions, load_definitions
 from pipeline.stages.frames import from_rows
 from pipeline.stages.publication import ReleaseAbout, render
 from pipeline.stages.verification import verify_folder
+from tests.factories import published_objects
+from tests.unit.test_history import told
 
 DEFINITIONS = load_definitions(find_definitions())
 TABLES = sorted(DEFINITIONS.tables["published"])
@@ -92,6 +94,15 @@ def test_frictionless_finds_the_data_package_valid_and_looks_at_every_file(folde
     assert [error for task in report["tasks"] for error in task["errors"]] == []
     assert (code, report["valid"]) == (0, True)
     assert len(report["tasks"]) == 2 * len(TABLES) + 1
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_frictionless_finds_a_version_with_its_changes_valid(tmp_path, version):
+    for path, content in published_objects(told(), version).items():
+        (tmp_path / path).write_bytes(content)
+    code, report = frictionless(tmp_path)
+    assert (code, report["valid"], len(report["tasks"])) == (0, True, 2 * (len(TABLES) + 1) + 1)
+    assert "changes.csv" in [task["place"] for task in report["tasks"]]
 
 
 @pytest.mark.parametrize("path", ["projects.csv", "projects.parquet"])

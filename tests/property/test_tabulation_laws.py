@@ -30,6 +30,7 @@ RETURNS = pa.schema(
         ("revisions_count", pa.int64()),
         ("state", pa.string()),
         ("revision", pa.int64()),
+        ("is_queried", pa.bool_()),
     ]
 )
 AS_OF = date(2024, 10, 1)

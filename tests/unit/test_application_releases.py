@@ -44,6 +44,8 @@ from tests.factories import (
     write_return,
 )
 
+LISTS = ("versions.json", "latest.json", "pins.json", "feed.json", "feed.xml", "revisions.parquet", "revisions.csv")
+
 
 def older(tables: dict[str, list[Row]]) -> None:
     """Make half of the people older than any that came before: a code that the published tables have no row for yet."""
@@ -199,6 +201,20 @@ class TestBuild:
         assert releases.build(world.services("worker"), FUND, "1.0.1") == releases.build(world.services("worker"), FUND, "1.0.1")
         assert release_events(world)[-3:] == ["drafted", "drafted", "built"]
 
+    @pytest.mark.parametrize(("required", "is_refused"), [("patch", False), ("minor", True), ("major", True), (None, False)])
+    def test_a_number_that_says_less_than_what_changed_is_refused(self, required: Any, is_refused: bool) -> None:
+        world = at("published")
+        correct(world)
+        drafted = releases.draft(world.services("ann"), FUND).release
+        assert drafted is not None
+        candidate = replace(make_candidate(world.services(), FUND, drafted.draft), required_change=required)
+        if is_refused:
+            with pytest.raises(NotAllowedError, match=rf"Release 1\.0\.1 changes more than its number says: .* must be a {required} version"):
+                releases._record_build(world.services(), FUND, drafted, candidate)
+            assert states(world)["1.0.1"] == "drafted"
+        else:
+            assert releases._record_build(world.services(), FUND, drafted, candidate).state == "built"
+
     def test_a_build_that_somebody_drafted_over_is_not_recorded(self) -> None:
         log = RacingLog()
         world = world_at("drafted").copy(log)
@@ -346,7 +362,8 @@ class TestPublish:
         published = releases.publish(world.services("worker"), FUND, "1.0.0")
         folder = f"datasets/{FUND}/v1.0.0"
         files = [f"{folder}/{file.path}" for file in published.files if file.path != "MANIFEST"]
-        assert world.public.puts == [*files, f"{folder}/MANIFEST", f"datasets/{FUND}/versions.json", f"datasets/{FUND}/latest.json"]
+        lists = [f"datasets/{FUND}/{name}" for name in ("notices/1.0.0.json", *LISTS)]
+        assert world.public.puts == [*files, f"{folder}/MANIFEST", *lists]
         assert len(files) > 10
         assert {path: hashlib.sha256(content).hexdigest() for path, content in published_objects(world).items()} == {
             file.path: file.sha256 for file in published.files
@@ -368,7 +385,7 @@ class TestPublish:
     @pytest.mark.parametrize("side", ["dies_before", "dies_after"])
     def test_publishing_that_dies_anywhere_ends_the_same_when_it_is_done_again(self, side: str) -> None:
         expected = world_at("published")
-        puts = len(release_of(expected).files) + 2
+        puts = len(release_of(expected).files) + 1 + len(LISTS)
         for place in range(1, puts + 1):
             world = at("approved")
             setattr(world.public, side, place)

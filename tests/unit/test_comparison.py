@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages.comparison import changelog, compare, describe, read_published, required_change
+from pipeline.stages.changelog import changelog
+from pipeline.stages.comparison import compare, describe, read_published, required_change
 from pipeline.stages.frames import from_rows
 from pipeline.stages.publication import ReleaseAbout, render
 
@@ -92,6 +93,18 @@ def test_the_same_tables_do_not_differ():
     assert "Without change: `users`." in told(differences)
 
 
+def test_everybody_who_is_missing_is_named_for_the_last_ten_quarters():
+    quarters = [f"{year}-Q{number}" for year in (2021, 2022, 2023) for number in (1, 2, 3, 4)]
+    rows = [{"quarter": quarter, "project_id": f"P{n:02d}"} for quarter in quarters for n in range(12)]
+    table = pa.Table.from_pylist([row | {"state": "missing", "is_expected": True, "is_in_release": False} for row in rows])
+    text = changelog(between(BASE), ABOUT, None, table)
+    assert "- 2023-Q4: " + ", ".join(f"P{n:02d} (missing)" for n in range(12)) in text
+    assert "2021-Q2" not in text
+    assert "- and 2 earlier quarters: see `completeness.csv`" in text
+    here = table.set_column(table.column_names.index("is_in_release"), "is_in_release", pa.array([True] * len(rows)))
+    assert "Returns that were due" not in changelog(between(BASE), ABOUT, None, here)
+
+
 def test_another_as_of_day_is_no_change():
     later = tuple(old | {"as_of": date(2024, 9, 30)} for old in BASE)
     assert between(later).is_empty
@@ -101,8 +114,8 @@ def test_a_changed_figure_is_found_by_its_key_with_its_old_and_new_value():
     differences = between(with_row(3, starts_count=21, paid_gbp=Decimal("12.5")))
     key = {"project_id": "P2", "quarter": "2024-Q1", "category": "all"}
     assert cells_of(differences) == [
-        key | {"column": "starts_count", "change": "changed", "old": "20", "new": "21"},
-        key | {"column": "paid_gbp", "change": "changed", "old": "10.00", "new": "12.50"},
+        key | {"column": "starts_count", "change": "changed", "old": "20", "new": "21", "old_status": "published", "new_status": "published"},
+        key | {"column": "paid_gbp", "change": "changed", "old": "10.00", "new": "12.50", "old_status": None, "new_status": None},
     ]
     found = differences.tables["users"]
     assert (found.projects, found.quarters, found.rows_added, found.rows_removed) == (("P2",), ("2024-Q1",), 0, 0)

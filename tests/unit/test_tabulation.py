@@ -34,6 +34,7 @@ RETURNS = pa.schema(
         ("revisions_count", pa.int64()),
         ("state", pa.string()),
         ("revision", pa.int64()),
+        ("is_queried", pa.bool_()),
     ]
 )
 AS_OF = date(2024, 11, 15)
@@ -629,6 +630,28 @@ def test_completeness_says_what_was_due_what_came_and_what_counts(fund: Fund) ->
         ("2024-Q4", date(2025, 1, 30), False, "not_due", None, None, False),
     ]
     assert [row["revisions_count"] for row in rows] == [2, 1, 0, 0]
+    assert [row["is_excluded"] for row in rows] == [False, True, False, False]
+
+
+def test_a_return_that_its_report_queries_is_said_to_be_queried(fund: Fund) -> None:
+    fund.project()
+    fund.returned("2024-Q1", is_queried=True)
+    fund.returned("2024-Q2", is_queried=False)
+    assert fund.column("completeness", "is_queried")[:3] == [True, False, None]
+
+
+def test_performance_says_how_many_of_the_returns_that_were_due_it_is_built_without(fund: Fund) -> None:
+    fund.project()
+    fund.project("Q")
+    fund.returned("2024-Q1")
+    fund.returned("2024-Q1", "2024-Q2", project="Q")
+    fund.returned("2024-Q2", state="rejected", revision=None)
+    told = {
+        (row["level"], row["project_id"], row["aggregation"]): (row["returns_expected_count"], row["returns_missing_count"])
+        for row in fund.rows("performance")
+    }
+    assert (told["project", "P", "pooled"], told["project", "Q", "pooled"]) == ((3, 2), (3, 1))
+    assert told["fund", "all", "pooled"] == told["fund", "all", "mean"] == (6, 3)
 
 
 def test_a_return_is_expected_from_its_due_day_on(fund: Fund) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.errors import RuleError
 from pipeline.stages.audit.certificate import certify
+from pipeline.stages.audit.changes import ChangesFile, attack_changes
 from pipeline.stages.audit.equations import Group, Line, draw_lines, group_lines, settle
 from pipeline.stages.audit.evidence import Evidence, gather_evidence
 from pipeline.stages.audit.intervals import Intervals, find_intervals
@@ -25,7 +26,7 @@ from pipeline.stages.audit.report import AuditReport, Weakness
 from pipeline.stages.audit.witnesses import Certificate, check_certificate
 from pipeline.stages.revisions import Revisions
 
-__all__ = ["AuditReport", "Certificate", "Weakness", "audit", "check", "find_kinds_by_price"]
+__all__ = ["AuditReport", "Certificate", "ChangesFile", "Weakness", "audit", "check", "find_kinds_by_price"]
 
 NARROWEST = 2
 """A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
@@ -37,12 +38,16 @@ def audit(
     earlier: Sequence[Mapping[str, pa.Table]] = (),
     revisions: Sequence[Revisions] = (),
     by_price: frozenset[Key] = frozenset(),
+    *,
+    changes: ChangesFile | None = None,
+    keys: Mapping[str, Sequence[str]] | None = None,
 ) -> AuditReport:
     """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
 
     Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
     oldest first; `revisions` say what changed, for each of these and the candidate; `by_price`, from `find_kinds_by_price`, which payments are made
-    by the published price.
+    by the published price; `changes` is what the candidate itself says has changed since the last of `earlier`, and `keys` the key columns of each
+    table.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
@@ -64,6 +69,8 @@ def audit(
         "linear": find_settled(union.evidence, plain, group_lines(lines), given),
         "interval": find_pinned(union.evidence, intervals, disclosure, given),
     }
+    if changes is not None:
+        outcomes["changes"] = attack_changes(changes, tables, earlier[-1] if earlier else None, keys or {}, disclosure["status"]["suppressed"])
     named = {(weakness.table, weakness.row, weakness.column) for _, found in outcomes.values() for weakness in found}
     certificate, outcomes["certificate"] = _certify(union, lines, given, disclosure, named)
     weaknesses = sorted({weakness for _, found in outcomes.values() for weakness in found})

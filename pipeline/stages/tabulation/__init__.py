@@ -36,8 +36,8 @@ def tables(facts: Mapping[str, ir.Table], register: Mapping[str, ir.Table], as_o
     """Return the published tables as lazy expressions.
 
     Args: facts by the names of `schemas/facts/`; register by the names of `schemas/register/` and `returns` (project_id, quarter,
-    first_received_on, revisions_count, state, revision), and perhaps the rows of earlier releases by the names of STAYING; as_of, the day up to
-    which quarters count as ended; keep, which is offered every shared intermediate by name and may compute it once.
+    first_received_on, revisions_count, state, revision, is_queried), and perhaps the rows of earlier releases by the names of STAYING; as_of, the
+    day up to which quarters count as ended; keep, which is offered every shared intermediate by name and may compute it once.
     Shape: the columns of `schemas/published/` in any order, unsorted, and the people columns that `disclosure.json` names.
     Source: design section 6.
     """
@@ -49,10 +49,11 @@ def tables(facts: Mapping[str, ir.Table], register: Mapping[str, ir.Table], as_o
         "service_users_by_quarter": tabulate_service_users(sums, contracts, register.get("started_before")),
     }
     quarterly = {name: keep(name, table) for name, table in quarterly.items()}
+    completeness = keep("completeness", tabulate_completeness(register, as_of))
     return {
         "projects": tabulate_projects(register),
         "outcome_metrics": tabulate_outcome_metrics(register, as_of),
         **quarterly,
-        "performance": tabulate_performance(sums, contracts, quarterly, register["investments"], keep),
-        "completeness": tabulate_completeness(register, as_of),
+        "performance": tabulate_performance(sums, contracts, {**quarterly, "completeness": completeness}, register["investments"], keep),
+        "completeness": completeness,
     }

@@ -39,6 +39,8 @@ def tabulate_completeness(register: Mapping[str, ir.Table], as_of: date) -> ir.T
         revision=rows.revision,
         is_in_release=rows.revision.notnull(),
         as_of=ibis.literal(as_of),
+        is_queried=rows.is_queried,
+        is_excluded=rows.revision.isnull() & (rows.revisions_count.fill_null(0) > 0),
     )
 
 

@@ -27,6 +27,7 @@ _DECIMALS = {**dict.fromkeys(_SHARES.values(), RATIO_DECIMALS), **dict.fromkeys(
 _PLANNED = {figure: f"{figure}_planned" for figure in _FIGURES}
 _ADDED = (*_FIGURES, "outcomes_people", "paid_people", "invested", "returned")
 _AMOUNTS = (*_ADDED, *_PLANNED.values())
+_RETURNS = ("expected", "missing")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ _ABOVE = (_Level("sector", ("fund_id", "policy_sector")), _Level("fund", ("fund_
 
 
 def tabulate_performance(sums: Sums, contracts: Contracts, quarterly: Mapping[str, ir.Table], investments: ir.Table, keep: Keep) -> ir.Table:
-    """Return performance by project, sector and fund. `quarterly` are the finished quarterly tables, whose sums these figures are."""
+    """Return performance by project, sector and fund. `quarterly` are the finished quarterly tables, completeness among them."""
     figures = keep("figures_of_projects", figures_of_projects(sums, contracts, quarterly, investments))
     projects = keep("performance_of_projects", _pool(figures, _PROJECT))
     ratios = keep("ratios_of_projects", _ratios_of(projects))
@@ -65,12 +66,19 @@ def figures_of_projects(sums: Sums, contracts: Contracts, quarterly: Mapping[str
         sums.achievers.rename(named="people"),
         people_behind(sums.payments, ("project_id",)).rename(paid_people="people"),
         _planned_to_date(contracts),
+        _returns_of(quarterly["completeness"]),
         investments.group_by("project_id").agg(invested=pence(investments.drawn_gbp.sum()), returned=pence(investments.returned_gbp.sum())),
     ):
         rows = attach(rows, more, ("project_id",))
     achievers = rows.named.fill_null(0) + rows.unnamed.fill_null(0)
     rows = rows.mutate(outcomes_people=ibis.ifelse(rows.outcomes.notnull(), achievers, ibis.null("int64")), rank=rank_of(rows.scenario))
-    return rows.select("fund_id", "policy_sector", "project_id", "plan_version", "rank", *_AMOUNTS)
+    return rows.select("fund_id", "policy_sector", "project_id", "plan_version", "rank", *_AMOUNTS, *_RETURNS)
+
+
+def _returns_of(completeness: ir.Table) -> ir.Table:
+    """Return how many returns of each project were expected, and how many of those are missing."""
+    due = completeness.filter(completeness.is_expected)
+    return due.group_by("project_id").agg(expected=due.count(), missing=due.count(where=~due.is_in_release))
 
 
 def _planned_to_date(contracts: Contracts) -> ir.Table:
@@ -93,7 +101,7 @@ def _pool(figures: ir.Table, level: _Level) -> ir.Table:
         projects_count=figures.count(),
         plan_version=figures.plan_version.max(),
         rank=figures["rank"].min(),
-        **{name: figures[name].sum() for name in _ADDED},
+        **{name: figures[name].sum() for name in (*_ADDED, *_RETURNS)},
         **planned,
         **{f"{share}_misleads": _is_one_sided(figures, figure, _PLANNED[figure]) for figure, share in _SHARES.items()},
         **{f"{cost}_misleads": _is_one_sided(figures, "paid", figure) | _is_one_sided(figures, figure, "paid") for figure, cost in _COSTS.items()},
@@ -135,7 +143,7 @@ def _arrange(
         projects_count=rows.projects_count,
         plan_version=rows.plan_version,
         rank=rows["rank"],
-        **{name: rows[name] for name in _AMOUNTS},
+        **{name: rows[name] for name in (*_AMOUNTS, *_RETURNS)},
         **ratios,
         **{f"{name}_status": status(ratios[name], absent) for name, absent in absences.items()},
     )
@@ -172,7 +180,9 @@ def _summarise(ratios: ir.Table, figures: ir.Table, level: _Level) -> ir.Table:
         **{name: long.value.max(where=long.ratio == name) for name in _DECIMALS},
         **{f"{name}_absent": long.is_absent.any(where=long.ratio == name) for name in _DECIMALS},
     )
-    scopes = figures.group_by(*level.keys).agg(projects_count=figures.count(), rank=figures["rank"].min())
+    scopes = figures.group_by(*level.keys).agg(
+        projects_count=figures.count(), rank=figures["rank"].min(), **{name: figures[name].sum() for name in _RETURNS}
+    )
     rows = attach(wide, scopes, level.keys).mutate(plan_version=ibis.null("int64"), **{name: ibis.null("int64") for name in _AMOUNTS})
     absences = {name: rows[f"{name}_absent"] for name in (*_SHARES.values(), *_COSTS.values())}
     return _arrange(rows, level, rows.aggregation, {name: rows[name] for name in _DECIMALS}, absences)
@@ -211,5 +221,7 @@ def _publish(rows: ir.Table, as_of: date) -> ir.Table:
         **{name: pounds(amount) for name, amount in money.items()},
         **{name: with_decimals(rows[name], decimals) for name, decimals in _DECIMALS.items()},
         **{f"{name}_status": status(figure, is_summary) for name, figure in figures.items()},
+        returns_expected_count=rows.expected.fill_null(0),
+        returns_missing_count=rows.missing.fill_null(0),
         **{f"outcomes_quantity{PEOPLE}": rows.outcomes_people, f"paid_gbp{PEOPLE}": rows.paid_people},
     )
