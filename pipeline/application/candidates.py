@@ -121,7 +121,7 @@ class Told:
     """What the audit is told of the true tables: which figures changed from release to release, and which payments are made by price. No value."""
 
     revisions: Sequence[revisions.Revisions]
-    by_price: frozenset[tuple[object, ...]]
+    by_price: Sequence[frozenset[tuple[object, ...]]]
 
 
 def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Told:
@@ -130,7 +130,7 @@ def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier
     true = [*(past.true for past in earlier), now]
     return Told(
         revisions=revisions.count_revisions(true, services.definitions),
-        by_price=frozenset().union(*(audit.find_kinds_by_price(tables, services.definitions.disclosure) for tables in true)),
+        by_price=audit.find_made_by_price(true, services.definitions.disclosure),
     )
 
 

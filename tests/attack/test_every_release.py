@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.audit import AuditReport, audit, find_kinds_by_price
+from pipeline.stages.audit import AuditReport, audit, find_made_by_price
 from pipeline.stages.protection import Past, protect
 from pipeline.stages.revisions import count_revisions
 from tests.attack.attacker import Knowledge, determine, gather, intervals, is_count, readable
@@ -47,7 +47,7 @@ def small_counts(known: Knowledge, numbers: Iterable[int]) -> list[tuple[str, ..
 def audited(made: Sequence[Past], **rules: Any) -> AuditReport:
     disclosure = {**DEFINITIONS.disclosure, **rules}
     changes = count_revisions([release.true for release in made], DEFINITIONS)
-    by_price = frozenset[Any]().union(*(find_kinds_by_price(release.true, disclosure) for release in made))
+    by_price = find_made_by_price([release.true for release in made], disclosure)
     return audit(made[-1].public, disclosure, [release.public for release in made[:-1]], changes, by_price)
 
 

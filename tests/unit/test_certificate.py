@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import IntegrityError
-from pipeline.stages.audit import Certificate, audit, check
+from pipeline.stages.audit import Certificate, audit, check, find_made_by_price
 from pipeline.stages.audit.certificate import certify
 from pipeline.stages.audit.equations import Line
 from pipeline.stages.audit.witnesses import Witnesses, check_certificate, digest_lines
@@ -153,12 +153,40 @@ def test_figures_that_only_whole_numbers_settle_are_found_by_their_missing_witne
         ),
     }
 
-    report = audit(tables, known, by_price=frozenset({("by_price", "A")}))
+    report = audit(tables, known, by_price=[frozenset({("by_price", "A", group) for group in "ab"})])
 
     assert not report.passed
     assert {weakness.attack for weakness in report.weaknesses} == {"certificate"}
     assert found(report, "certificate") == ["a", "all", "b"]
     assert audit(tables, known).passed, "whoever does not know that payments are made by price has nothing to go by"
+
+
+def test_only_payments_that_come_out_are_told_to_be_made_by_price() -> None:
+    """Of a kind that mostly is: the payment of the third group is for something else as well."""
+    relation = {
+        "id": "by_price",
+        "payments": {"table": "paid", "column": "paid_gbp"},
+        "counts": {"table": "counts", "column": "people_count"},
+        "prices": {"table": "card", "column": "price_gbp", "match": ["group"], "newest": "version"},
+        "match": ["group"],
+        "series": ["area"],
+    }
+    known = rules() | {"prices": [relation]}
+    known["tables"] |= {"card": {"cells": []}, "paid": {"cells": [{"column": "paid_gbp", "people": "paid_gbp", "importance": 1}]}}
+    kind = pa.decimal128(18, 2)
+    groups = ["a", "b", "c"]
+
+    def tables(area: str, *paid: int) -> dict[str, pa.Table]:
+        amounts = pa.array([Decimal(amount) for amount in paid], kind)
+        return {
+            "counts": counts({"a": 6, "b": 7, "c": 8}),
+            "card": pa.table({"group": groups, "version": [1] * 3, "price_gbp": pa.array([Decimal(3)] * 3, kind)}),
+            "paid": pa.table({"area": [area] * 3, "group": groups, "paid_gbp": amounts, "paid_gbp_status": ["published"] * 3}),
+        }
+
+    made = find_made_by_price([tables("A", 18, 21, 99), tables("A", 18, 0, 1), tables("B", 18, 1, 1)], known)
+
+    assert made == [{("by_price", "A", "a"), ("by_price", "A", "b")}, {("by_price", "A", "a")}, frozenset()]
 
 
 def test_whole_tables_are_looked_for_where_the_corners_are_halves() -> None:

@@ -20,13 +20,13 @@ from pipeline.stages.audit.equations import Group, Line, draw_lines, group_lines
 from pipeline.stages.audit.evidence import Evidence, gather_evidence
 from pipeline.stages.audit.intervals import Intervals, find_intervals
 from pipeline.stages.audit.lookups import Outcome, find_derived, find_leftovers, find_small_counts, find_subtractions, point_at
-from pipeline.stages.audit.prices import Key, Prices, find_divisions, find_kinds_by_price, judge_prices
+from pipeline.stages.audit.prices import Key, Prices, find_divisions, find_made_by_price, judge_prices
 from pipeline.stages.audit.releases import Union, unite
 from pipeline.stages.audit.report import AuditReport, Weakness
 from pipeline.stages.audit.witnesses import Certificate, check_certificate
 from pipeline.stages.revisions import Revisions
 
-__all__ = ["AuditReport", "Certificate", "ChangesFile", "Weakness", "audit", "check", "find_kinds_by_price"]
+__all__ = ["AuditReport", "Certificate", "ChangesFile", "Weakness", "audit", "check", "find_made_by_price"]
 
 NARROWEST = 2
 """A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
@@ -37,7 +37,7 @@ def audit(
     disclosure: Mapping[str, Any],
     earlier: Sequence[Mapping[str, pa.Table]] = (),
     revisions: Sequence[Revisions] = (),
-    by_price: frozenset[Key] = frozenset(),
+    by_price: Sequence[frozenset[Key]] = (),
     *,
     changes: ChangesFile | None = None,
     keys: Mapping[str, Sequence[str]] | None = None,
@@ -45,9 +45,8 @@ def audit(
     """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
 
     Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
-    oldest first; `revisions` say what changed, for each of these and the candidate; `by_price`, from `find_kinds_by_price`, which payments are made
-    by the published price; `changes` is what the candidate itself says has changed since the last of `earlier`, and `keys` the key columns of each
-    table.
+    oldest first; `revisions` say what changed, and `by_price` (from `find_made_by_price`) which payments are made by price, for each of these and the
+    candidate; `changes` is what the candidate itself says has changed since the last of `earlier`, `keys` the key columns of each table.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
@@ -55,7 +54,7 @@ def audit(
         raise RuleError("The candidate has no table: there is nothing to audit.")
     now = gather_evidence(tables, disclosure)
     union = unite(tables, disclosure, earlier, revisions, by_price)
-    prices = judge_prices(now, tables, disclosure, by_price)
+    prices = judge_prices(now, tables, disclosure, by_price[-1] if by_price else None)
     lines = _lines(union, prices)
     plain = group_lines([line for line in lines if not line.is_priced])
     intervals = _solve(union.evidence, plain)
@@ -91,14 +90,14 @@ def check(
     disclosure: Mapping[str, Any],
     earlier: Sequence[Mapping[str, pa.Table]] = (),
     revisions: Sequence[Revisions] = (),
-    by_price: frozenset[Key] = frozenset(),
+    by_price: Sequence[frozenset[Key]] = (),
 ) -> Sequence[str]:
     """Return what is wrong with a release's certificate; nothing when it proves that no hidden figure can be known. No solver takes part.
 
     Args: as for `audit`.
     """
     union = unite(tables, disclosure, earlier, revisions, by_price)
-    prices = judge_prices(gather_evidence(tables, disclosure), tables, disclosure, by_price)
+    prices = judge_prices(gather_evidence(tables, disclosure), tables, disclosure, by_price[-1] if by_price else None)
     lines = _lines(union, prices)
     wanted = _wanted(union, lines, _given_before(union, prices) | union.readable)
     return check_certificate(certificate, lines, _counts(union), wanted, disclosure["threshold"]["value"])

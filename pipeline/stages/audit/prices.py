@@ -10,54 +10,74 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stages.audit.evidence import Evidence, PublicTable, Statement, gather_evidence
+from pipeline.stages.audit.evidence import Evidence, Figure, PublicTable, Statement, gather_evidence
 from pipeline.stages.audit.lookups import Outcome, point_at
 
 Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One payment with the counts that it may be for; `kind` is its series through the quarters, `place` tells it from the others of its release."""
+
+    kind: Key
+    place: Key
+    statement: Statement
 
 
 @dataclass(frozen=True)
 class Prices:
     """Every payment beside counts with a published price, and how often each kind of payment agrees with its price where all is shown.
 
-    `by_price` are the kinds of which an outsider who knows the contracts is told that they are made so.
+    `told` are the places of which an outsider who knows the contracts is told that they are made by price; None when nothing is told.
     """
 
-    instances: Sequence[tuple[Key, Statement]]
+    instances: Sequence[Instance]
     votes: Mapping[Key, int]
-    by_price: frozenset[Key] = frozenset()
+    told: frozenset[Key] | None = None
 
     @property
     def statements(self) -> Sequence[Statement]:
-        """The payments of kinds that are made by price, as shown or told."""
-        return [statement for kind, statement in self.instances if self.votes.get(kind, 0) > 0 or kind in self.by_price]
+        """The payments that are made by price: as told, else those of kinds that are shown to be."""
+        if self.told is not None:
+            return [each.statement for each in self.instances if each.place in self.told]
+        return [each.statement for each in self.instances if self.votes.get(each.kind, 0) > 0]
 
 
-def find_kinds_by_price(tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any]) -> frozenset[Key]:
-    """Return the kinds of payments that are more often than not made by the published price.
+def find_made_by_price(releases: Sequence[Mapping[str, pa.Table]], disclosure: Mapping[str, Any]) -> Sequence[frozenset[Key]]:
+    """Return for each release the places of its payments that are made by the published price, of kinds that are so more often than not in any.
 
-    Args: `tables` before protection. Nothing but this one fact about each kind is told to the audit: whoever knows the contract knows it too.
+    Args: the tables of releases before protection. Nothing but this one fact of each payment is told to the audit: whoever knows the contract and
+    what else was paid for knows it too.
     """
-    votes = judge_prices(gather_evidence(tables, disclosure), tables, disclosure).votes
-    return frozenset(kind for kind, balance in votes.items() if balance > 0)
+    judged = [judge_prices(gather_evidence(tables, disclosure), tables, disclosure) for tables in releases]
+    kinds = {kind for prices in judged for kind, balance in prices.votes.items() if balance > 0}
+    found = []
+    for tables, prices in zip(releases, judged, strict=True):
+        figures = gather_evidence(tables, disclosure).figures
+        found.append(frozenset(each.place for each in prices.instances if each.kind in kinds and _agrees(each.statement, figures)))
+    return found
 
 
-def judge_prices(evidence: Evidence, tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any], by_price: frozenset[Key] = frozenset()) -> Prices:
+def judge_prices(evidence: Evidence, tables: Mapping[str, pa.Table], disclosure: Mapping[str, Any], told: frozenset[Key] | None = None) -> Prices:
     """Return what an outsider with the rate card makes of the payments."""
-    instances: list[tuple[Key, Statement]] = []
+    instances: list[Instance] = []
     for relation in disclosure.get("prices", []):
         card = relation["prices"]["table"]
         if card in tables:
             prices = _read_card(PublicTable(card, tables[card]), relation["prices"])
             instances += _pair(relation, evidence.tables, prices)
     votes: Counter[Key] = Counter()
-    for kind, statement in instances:
-        paid = evidence.figures[statement.total].value
-        counts = [evidence.figures[addend].value for addend in statement.addends]
-        if paid and all(count is not None for count in counts):
-            agrees = paid == sum(price * (count or 0) for price, count in zip(statement.factors, counts, strict=True))
-            votes[kind] += 1 if agrees else -1
-    return Prices(instances, votes, by_price)
+    for each in instances:
+        counts = [evidence.figures[addend].value for addend in each.statement.addends]
+        if evidence.figures[each.statement.total].value and all(count is not None for count in counts):
+            votes[each.kind] += 1 if _agrees(each.statement, evidence.figures) else -1
+    return Prices(instances, votes, told)
+
+
+def _agrees(statement: Statement, figures: Sequence[Figure]) -> bool:
+    counts = zip(statement.factors, statement.addends, strict=True)
+    return figures[statement.total].value == sum(price * (figures[addend].value or 0) for price, addend in counts)
 
 
 def find_divisions(evidence: Evidence, prices: Prices, shown_before: Collection[int] = ()) -> Outcome:
@@ -67,7 +87,8 @@ def find_divisions(evidence: Evidence, prices: Prices, shown_before: Collection[
     """
     tried = 0
     found = []
-    for kind, statement in prices.instances:
+    for each in prices.instances:
+        statement = each.statement
         paid = evidence.figures[statement.total].value
         hidden = [(addend, price) for addend, price in zip(statement.addends, statement.factors, strict=True) if _is_hidden(evidence, addend)]
         if paid is None or not hidden or statement.total in shown_before:
@@ -75,7 +96,7 @@ def find_divisions(evidence: Evidence, prices: Prices, shown_before: Collection[
         tried += len(hidden)
         rest = paid - sum(price * (evidence.figures[addend].value or 0) for addend, price in zip(statement.addends, statement.factors, strict=True))
         comes_out = rest >= 0 and rest % math.gcd(*(price for _, price in hidden)) == 0
-        if rest == 0 or (comes_out and prices.votes.get(kind, 0) >= 0):
+        if rest == 0 or (comes_out and prices.votes.get(each.kind, 0) >= 0):
             found += [point_at("price", evidence.figures[addend]) for addend, _ in hidden]
     return tried, found
 
@@ -94,7 +115,7 @@ def _read_card(table: PublicTable, rule: Mapping[str, Any]) -> Mapping[Key, int]
     return found
 
 
-def _pair(relation: Mapping[str, Any], tables: Mapping[str, PublicTable], prices: Mapping[Key, int]) -> Sequence[tuple[Key, Statement]]:
+def _pair(relation: Mapping[str, Any], tables: Mapping[str, PublicTable], prices: Mapping[Key, int]) -> Sequence[Instance]:
     """Return each payment with the counts that it may be for, where all of them have a price."""
     counts, payments = tables[relation["counts"]["table"]], tables[relation["payments"]["table"]]
     paid_for: dict[Key, list[tuple[int, int | None]]] = {}
@@ -110,5 +131,7 @@ def _pair(relation: Mapping[str, Any], tables: Mapping[str, PublicTable], prices
         priced = [(figure, price) for figure, price in beside if price is not None]
         if payment is not None and priced and len(priced) == len(beside):
             kind = (relation["id"], *(payments.column(name)[row] for name in relation["series"]))
-            found.append((kind, Statement(relation["id"], payment, [figure for figure, _ in priced], [price for _, price in priced])))
+            place = (*kind, *(payments.column(name)[row] for name in relation["match"]))
+            statement = Statement(relation["id"], payment, [figure for figure, _ in priced], [price for _, price in priced])
+            found.append(Instance(kind, place, statement))
     return found

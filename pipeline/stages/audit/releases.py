@@ -37,11 +37,11 @@ class Union:
 
 
 def unite(
-    tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions], by_price: frozenset[Key] = frozenset()
+    tables: Tables, disclosure: Mapping[str, Any], earlier: Sequence[Tables], revisions: Sequence[Revisions], by_price: Sequence[frozenset[Key]] = ()
 ) -> Union:
     """Return all releases as one system of statements; `revisions` has one entry for each earlier release and one for the candidate.
 
-    Args: `by_price` are the kinds of payments that are made by price: of earlier releases they join the statements here.
+    Args: `by_price` has for each release the places of payments that are made by price: of earlier releases they join the statements here.
 
     Raises: RuleError when there are not as many revisions as releases.
     """
@@ -58,7 +58,8 @@ def unite(
     alone: list[Figure] = [replace(figure, value=None) for figure in now.figures]
     old: dict[tuple[str, int, tuple[int, ...]], Statement] = {}
     theirs: list[Sequence[int]] = []
-    for release, evidence, identities in zip(earlier, past, mixed[1:], strict=True):
+    told: Sequence[frozenset[Key] | None] = by_price[:-1] or [None] * len(earlier)
+    for release, evidence, identities, prices in zip(earlier, past, mixed[1:], told, strict=True):
         for figure, identity in zip(evidence.figures, identities, strict=True):
             if identity not in where:
                 where[identity] = len(figures)
@@ -68,7 +69,7 @@ def unite(
                 figures[where[identity]] = _told(figures[where[identity]], figure.value)
                 alone[where[identity]] = _told(alone[where[identity]], figure.value)
         theirs.append([where[identity] for identity in identities])
-        for statement in (*evidence.statements, *judge_prices(evidence, release, disclosure, by_price).statements):
+        for statement in (*evidence.statements, *judge_prices(evidence, release, disclosure, prices).statements):
             total, addends = where[identities[statement.total]], tuple(where[identities[addend]] for addend in statement.addends)
             old[statement.relation, total, addends] = Statement(statement.relation, total, addends, statement.factors)
     seen = [*zip(past, revisions, theirs, strict=False), (now, revisions[-1], range(len(now.figures)))]

@@ -17,7 +17,7 @@ from pipeline.stages import frames
 from pipeline.stages.protection.cells import Cell, Grid, decimals_of
 from pipeline.stages.protection.equations import Equation, Priced, Terms, find_priced, split_terms, state_relation
 from pipeline.stages.protection.movement import Component, find_fixed
-from pipeline.stages.protection.prices import find_series
+from pipeline.stages.protection.prices import find_series, link_prices
 from pipeline.stages.protection.rules import STATUS, DisclosureRules, SumRelation
 
 Place = tuple[object, ...]
@@ -81,7 +81,7 @@ def unite(
 ) -> Union:
     """Return the union of a candidate with the releases before it, oldest first.
 
-    A series of payments that was made by price in any release is taken to be so in all: the contract says it.
+    A series of payments that was made by price in any release is taken to be so in all, where it comes out: the contract says it.
     """
     counts = [cell.is_count for cell in cells]
     now = _Release(_places(candidate, cells, about), [cell.value for cell in cells], counts=counts, equations=equations, priced=priced)
@@ -89,7 +89,7 @@ def unite(
     past = [_read(release, about) for release in earlier]
     series = {found for release in [*past, now] for found in find_series(release.priced, release.values)}
     for release in [*past, now]:
-        release.equations = [*release.equations, *(Equation(each.relation, each.terms) for each in release.priced if each.series in series)]
+        release.equations = [*release.equations, *link_prices(release.priced, release.values, series)]
     merger = _Merger(now, about.rules)
     old: list[Equation] = []
     for release in merger.follow(past):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from pipeline.stages.protection.cells import Cell
-from pipeline.stages.protection.equations import Priced, Series
+from pipeline.stages.protection.equations import Equation, Priced, Series
 
 
 def find_series(priced: Sequence[Priced], values: Sequence[int]) -> frozenset[Series]:
@@ -17,6 +17,11 @@ def find_series(priced: Sequence[Priced], values: Sequence[int]) -> frozenset[Se
         found = votes if values[each.payment] else nothings
         found[each.series] += 1 if _agrees(each, values) else -1
     return frozenset(series for series in {*votes, *nothings} if (votes[series] or (nothings[series] if series not in votes else 0)) > 0)
+
+
+def link_prices(priced: Sequence[Priced], values: Sequence[int], series: Collection[Series]) -> Sequence[Equation]:
+    """Return the equations of payments that are made by price: those of such a series that come out. Another is paid for something else as well."""
+    return [Equation(each.relation, each.terms) for each in priced if each.series in series and _agrees(each, values)]
 
 
 def find_nothings(priced: Sequence[Priced], cells: Sequence[Cell]) -> frozenset[int]:
