@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.adapters.definitions import load_definitions
 from pipeline.adapters.pseudonyms import KeyedPseudonymiser
+from pipeline.adapters.signing import Ed25519Signer
 from pipeline.adapters.warehouse import DuckDbWarehouse
 from pipeline.application import register, releases, submissions
 from pipeline.application.services import Services
@@ -260,6 +262,7 @@ class World:
     reader: JsonReader = field(default_factory=JsonReader)
     structure: Checker = field(default_factory=Checker)
     content: Checker = field(default_factory=Checker)
+    signer: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(Ed25519PrivateKey.from_private_bytes(b"s" * 32)))
     register: tuple[Mapping[str, pa.Table], Sequence[Finding]] = field(default_factory=lambda: (register_tables(register_rows()), ()))
 
     def services(self, actor: str = "ann", **others: Any) -> Services:
@@ -271,6 +274,7 @@ class World:
             structure=self.structure,
             content=self.content,
             pseudonymiser=KeyedPseudonymiser(b"k" * 32),
+            signer=self.signer,
             warehouse=RememberingWarehouse(self.definitions),
             read_register=lambda folder: self.register,
             definitions=self.definitions,

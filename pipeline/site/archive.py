@@ -304,7 +304,7 @@ def _read_package(folder: str, content: bytes) -> Package:
             drafted_on=date.fromisoformat(about["drafted_on"]),
             base_version=about["base_version"],
             threshold=int(about["threshold"]),
-            provenance={name: str(value) for name, value in about.items() if value is not None},
+            provenance={name: str(value) for name, value in about.items() if isinstance(value, str | int)},
             tables=[_read_table(resource) for resource in document["resources"] if "schema" in resource and resource["path"] != CODELISTS],
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

@@ -26,6 +26,7 @@ from pipeline.errors import RuleError
 from pipeline.stages.comparison import STATUS, Differences, changelog, compare, describe, plain
 from pipeline.stages.frames import conform
 from pipeline.stages.verification import DESCRIPTOR, MANIFEST, manifest_bytes, parse_manifest, sha256
+from pipeline.verifier import NAMESPACE, SIGNATURE, SIGNING_TIME, content_hash
 
 __all__ = ["CODELISTS", "ReleaseAbout", "csv_bytes", "manifest_bytes", "parquet_bytes", "parse_manifest", "render"]
 
@@ -183,8 +184,11 @@ def _descriptor(
 
 
 def _provenance(files: Mapping[str, bytes], tables: Iterable[str], about: ReleaseAbout) -> Mapping[str, Any]:
-    """Return what a release is a function of, and the hash of its content that does not depend on how Parquet is written."""
-    content = "".join(f"{sha256(files[f'{name}.csv'])}  {name}.csv\n" for name in sorted(tables))
+    """Return what a release is a function of, and the hash of its content that does not depend on how Parquet is written.
+
+    That hash is the one of the lines of MANIFEST that speak of `content_files`.
+    """
+    content = sorted(f"{name}.csv" for name in tables)
     return {
         "fund_id": about.fund_id,
         "version": about.version,
@@ -200,7 +204,8 @@ def _provenance(files: Mapping[str, bytes], tables: Iterable[str], about: Releas
         "threshold": about.threshold,
         "code": about.code,
         "parquet_writer": f"pyarrow {pa.__version__}",
-        "content": f"sha256:{sha256(content.encode())}",
+        "content": content_hash({path: sha256(files[path]) for path in content}, content),
+        "content_files": content,
     }
 
 
@@ -276,8 +281,15 @@ def _readme(schemas: Mapping[str, TableSchema], definitions: Definitions, about:
         example=example,
         threshold=about.threshold,
         log_position=about.log_position,
+        check=CHECK.format(principal=about.fund_id),
     )
 
+
+CHECK = (
+    f"ssh-keygen -Y verify -f ../allowed_signers -I {{principal}} -n {NAMESPACE} -O verify-time=$(cat {SIGNING_TIME}) -s {SIGNATURE} < {MANIFEST}"
+    f" && sha256sum -c {MANIFEST}"
+)
+"""The one line by which a stranger verifies a version in its folder. Without that time ssh-keygen asks whether the key is in force today."""
 
 README = """\
 # {title}
@@ -293,10 +305,12 @@ every code, and `CHANGELOG.md` says what is new since the version before.
 
 ## Check that nobody altered it
 
-    sha256sum -c MANIFEST
+    {check}
 
-(on a Mac: `shasum -a 256 -c MANIFEST`). `datapackage.json` names the log position ({log_position}), the rules and the code that the version was made
-from, under `openoutcomes`.
+(on a Mac: `shasum -a 256 -c MANIFEST`). It needs OpenSSH 9.1 or later, coreutils, and no network. `../allowed_signers` holds the keys by which the
+publisher signs, and when each was in force: get it once, from the publisher, and keep it. `release.json`, signed in the same way, says who approved
+this MANIFEST and proves that the publisher's log only grew since the version before; the software's `verifier.py`, one file for Python 3, checks that
+as well. `datapackage.json` names the log position ({log_position}), the rules and the code that the version was made from, under `openoutcomes`.
 
 ## Open it
 
