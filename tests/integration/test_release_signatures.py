@@ -23,6 +23,8 @@ from pipeline import verifier
 from pipeline.adapters.signing import Ed25519Signer, FileSigner, make_signing_key
 from pipeline.application import releases, signing
 from pipeline.domain.signing import fingerprint_of
+from pipeline.errors import ConfigurationError, IntegrityError
+from pipeline.site import build_site
 from pipeline.stages.verification import verify_folder
 from pipeline.verifier import MANIFEST, PROOFS
 from tests.factories import FUND, World, at, take_in
@@ -143,7 +145,7 @@ def test_one_altered_byte_in_any_file_is_found_by_both(folder: Path) -> None:
         flip(version / name)
         said = [line.split(":")[0] for line in verify_alone(version).stdout.splitlines()[:-1]]
         assert name in said or f"{name}.sig" in said, name
-        if not name.startswith("release.json"):  # of the statement the line does not speak
+        if not name.startswith("release.json") and name != "MANIFEST.time":  # of the statement and what it says the line does not speak
             assert run(line, version).returncode != 0, name
         (version / name).write_bytes(kept)
     assert both(version) == (True, [])
@@ -269,3 +271,20 @@ def test_openssh_and_our_signer_write_the_same_signature_with_the_same_key(tmp_p
     public = run(f"ssh-keygen -y -f {key}", tmp_path).stdout.split()
     assert " ".join(public[:2]) == FileSigner(key).public_key()
     assert fingerprint_of(FileSigner(key).public_key()) in run(f"ssh-keygen -l -f {key}", tmp_path).stdout
+
+
+def test_a_key_with_a_passphrase_is_refused_because_nobody_is_there_to_type_it(tmp_path: Path) -> None:
+    key = tmp_path / "release.key"
+    assert run(f"ssh-keygen -q -t ed25519 -N secret -f {key}", tmp_path).returncode == 0
+    with pytest.raises(ConfigurationError, match="without a passphrase"):
+        FileSigner(key).public_key()
+
+
+def test_whoever_takes_the_files_from_the_site_verifies_them_by_the_same_line(tmp_path: Path) -> None:
+    world = at("published")
+    build_site(world.public, tmp_path / "site")
+    version = tmp_path / "site" / "datasets" / FUND / OLD
+    assert run(readme_line(version), version).returncode == 0
+    world.public.objects[f"datasets/{FUND}/{OLD}/MANIFEST.sig"] = b"?"
+    with pytest.raises(IntegrityError, match=r"MANIFEST\.sig is unreadable"):
+        build_site(world.public, tmp_path / "other")
