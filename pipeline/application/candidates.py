@@ -61,7 +61,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     differences = comparison.compare(before, protected.tables, services.definitions.tables["published"])
     about = _about(services, ledger, fund_id, pinned)
     files = publication.render(protected.tables, services.definitions, about, differences)
-    rows = {path: protected.tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in protected.tables}
+    rows = {f"{name}.{form}": table.num_rows for name, table in protected.tables.items() for form in ("csv", "parquet")}
     entries = [
         ReleaseFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), rows=rows.get(path))
         for path, content in sorted(files.items())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from pipeline.domain.events import EVENT_NAMESPACE
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import RuleError
 from pipeline.stages.comparison import STATUS, Differences, changelog, compare, describe, plain
 from pipeline.stages.frames import conform
+from pipeline.stages.metadata import Described, cite, describe_files, version_id
 from pipeline.stages.verification import DESCRIPTOR, MANIFEST, manifest_bytes, parse_manifest, sha256
 from pipeline.verifier import NAMESPACE, SIGNATURE, SIGNING_TIME, content_hash
 
@@ -96,9 +95,26 @@ def render(tables: Mapping[str, pa.Table], definitions: Definitions, about: Rele
     files[f"{CODELISTS}.csv"] = csv_bytes(_codelist_table(definitions.codelists))
     rows = {name: frame.num_rows for name, frame in frames.items()}
     files[DESCRIPTOR] = _descriptor(files, schemas, rows, definitions, about)
+    files |= describe_files([schemas[name] for name in rows], _described(files, about))
     files["CHANGELOG.md"] = changelog(changes or compare(None, frames, schemas), about).encode()
     files["README.md"] = _readme(schemas, definitions, about).encode()
     return {**dict(sorted(files.items())), MANIFEST: manifest_bytes(files)}
+
+
+def _described(files: Mapping[str, bytes], about: ReleaseAbout) -> Described:
+    return Described(
+        fund_id=about.fund_id,
+        version=about.version,
+        base_version=about.base_version,
+        title=_title(about),
+        description=_description(about),
+        publisher=about.publisher,
+        licence=about.licence,
+        licence_url=LICENCES.get(about.licence, ("", None))[1],
+        as_of=about.as_of,
+        drafted_on=about.drafted_on,
+        files={path: (len(content), sha256(content)) for path, content in files.items()},
+    )
 
 
 def _publishable(schema: TableSchema, table: pa.Table) -> pa.Table:
@@ -168,9 +184,9 @@ def _descriptor(
     document = {
         "$schema": PROFILE,
         "name": about.fund_id.lower(),
-        "id": f"urn:uuid:{uuid.uuid5(EVENT_NAMESPACE, f'{about.fund_id}/{about.version}')}",
+        "id": version_id(about.fund_id, about.version),
         "title": _title(about),
-        "description": f"Outcomes, payments and service users of the projects of {about.fund_name}, as of {about.as_of.isoformat()}.",
+        "description": _description(about),
         "version": about.version,
         "created": f"{about.drafted_on.isoformat()}T00:00:00Z",
         "licenses": [{"name": about.licence} | ({"path": path, "title": title} if path else {})],
@@ -263,6 +279,10 @@ def _title(about: ReleaseAbout) -> str:
     return f"{about.fund_name}: outcomes and payments"
 
 
+def _description(about: ReleaseAbout) -> str:
+    return f"Outcomes, payments and service users of the projects of {about.fund_name}, as of {about.as_of.isoformat()}."
+
+
 def _readme(schemas: Mapping[str, TableSchema], definitions: Definitions, about: ReleaseAbout) -> str:
     """Return what a stranger needs to know to check, open, read and cite the files."""
     licence, path = LICENCES.get(about.licence, (about.licence, ""))
@@ -274,7 +294,7 @@ def _readme(schemas: Mapping[str, TableSchema], definitions: Definitions, about:
         version=about.version,
         as_of=about.as_of.isoformat(),
         publisher=plain(about.publisher),
-        year=about.drafted_on.year,
+        citation=plain(cite(_described({}, about))),
         licence=f"{plain(licence)}, {path}" if path else plain(licence),
         tables="\n".join(tables),
         statuses="\n".join(statuses),
@@ -301,7 +321,8 @@ Version {version}, figures as of {as_of}, published by {publisher}.
 {tables}
 
 Each table is there twice, as `.csv` and as `.parquet`, with the same rows and columns. `datapackage.json` explains every column, `codelists.csv`
-every code, and `CHANGELOG.md` says what is new since the version before.
+every code, and `CHANGELOG.md` says what is new since the version before. `*.csv-metadata.json` (CSVW), `croissant.json`, `dcat.jsonld` and
+`CITATION.cff` say the same as `datapackage.json` to programs that ask for those.
 
 ## Check that nobody altered it
 
@@ -334,7 +355,7 @@ dates. A quarter like 2024-Q1 is a calendar quarter.
 
 ## Cite it
 
-{publisher} ({year}). {title}. Version {version}, figures as of {as_of}.
+{citation}
 
 ## Licence
 

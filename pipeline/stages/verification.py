@@ -196,7 +196,8 @@ def _check_agreement(listed: Mapping[str, str], intact: Mapping[str, bytes]) -> 
             yield Problem(DESCRIPTOR, "unreadable: it is no list of resources with path, hash and bytes")
         else:
             yield from _check_resources(resources, listed, intact)
-            yield from (Problem(*found) for found in verifier.check_content(intact[DESCRIPTOR], listed))
+            if resources.keys() <= listed.keys():
+                yield from (Problem(*found) for found in verifier.check_content(intact[DESCRIPTOR], listed))
     for path in listed:
         if path.endswith(".parquet"):
             yield from _check_twins(path, listed, intact)
