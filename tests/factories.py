@@ -361,3 +361,14 @@ def manifest_of(world: World, version: str = "1.0.0") -> str:
     manifest = release_of(world, version).manifest
     assert manifest is not None
     return manifest
+
+
+def publish_next(world: World) -> str:
+    """Make, approve and publish the next release of what is in force, a minute between the acts; return its version."""
+    made = releases.make(world.services("ann"), FUND)
+    assert made is not None
+    world.clock.advance()
+    releases.approve(world.services("bob"), FUND, made.version, str(made.manifest))
+    world.clock.advance()
+    releases.publish(world.services("worker"), FUND, made.version)
+    return made.version

@@ -12,10 +12,10 @@ from pipeline.application.services import Services
 from pipeline.domain.events import ReleasePublished
 from pipeline.domain.release import FINAL, Release, Releases
 from pipeline.domain.signing import SigningKey, allowed_signers
-from pipeline.errors import NotAllowedError, NotFoundError
+from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError
 from pipeline.ports import ChainFault, Head
 from pipeline.stages import verification
-from pipeline.verifier import STATEMENT
+from pipeline.verifier import MANIFEST, STATEMENT
 
 Versions = Sequence[tuple[str, verification.Verification]]
 
@@ -31,18 +31,22 @@ class Rebuilt:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One look at everything that can be proven for a fund. `signers_stand`: the public allowed signers are the keys that the log knows."""
+    """One look at everything that can be proven for a fund.
+
+    `signers_stand`: the public allowed signers are the keys that the log knows; `unknown` are public versions that it does not know.
+    """
 
     fund_id: str
     chain: ChainFault | None
     versions: Versions
     rebuilt: Rebuilt | None
     signers_stand: bool = True
+    unknown: Sequence[str] = ()
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing was found wrong."""
-        stands = self.chain is None and self.signers_stand and all(found.ok for _, found in self.versions)
+        stands = self.chain is None and self.signers_stand and not self.unknown and all(found.ok for _, found in self.versions)
         return stands and not (self.rebuilt and self.rebuilt.differing)
 
 
@@ -81,6 +85,9 @@ def verify(services: Services, fund_id: str, *, with_rebuild: bool = True) -> Pr
     """
     state = releases.load(services, fund_id)
     published = [item for item in state.all if item.state in FINAL]
+    unknown = _find_unknown(services, state)
+    if unknown and not published:
+        raise IntegrityError(f"Version {unknown[0]} of {fund_id} is public and the log knows nothing of it: the end of the log is gone. Restore it.")
     if not published:
         raise NotFoundError(f"Fund {fund_id} has published nothing yet; there is nothing to verify.")
     keys = signing.load_keys(services)
@@ -92,8 +99,15 @@ def verify(services: Services, fund_id: str, *, with_rebuild: bool = True) -> Pr
     if chain is None:
         versions = _check_statements(services, state, dict(versions), signed, keys)
     stands = not signed or _stands(services, signing.signers_path(fund_id), signers)
-    proof = Proof(fund_id=fund_id, chain=chain, versions=versions, rebuilt=None, signers_stand=stands)
+    proof = Proof(fund_id=fund_id, chain=chain, versions=versions, rebuilt=None, signers_stand=stands, unknown=unknown)
     return replace(proof, rebuilt=rebuild(services, fund_id, newest)) if with_rebuild and proof.is_whole else proof
+
+
+def _find_unknown(services: Services, state: Releases) -> Sequence[str]:
+    """Return the public versions that nobody approved, by the log: it was cut off, or somebody put them there."""
+    folder = f"datasets/{state.fund_id}/v"
+    public = {name.removeprefix(folder).split("/")[0] for name in services.public.names(folder) if name.endswith(f"/{MANIFEST}")}
+    return sorted(public - {item.version for item in state.all if item.approved_by is not None})
 
 
 def _published_at(services: Services, state: Releases, published: Release) -> int:

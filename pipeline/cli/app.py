@@ -165,6 +165,9 @@ def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> b
     for version, found in proof.versions:
         lines.append(f"{version}: {found.files} files as published." if found.ok else f"{version}: {len(found.problems)} files are not as published.")
         lines += [f"  {problem.path}: {problem.what}" for problem in found.problems]
+    lines += [
+        f"{version} is public, but by the log nobody approved it: the log's end is gone, or somebody put it there." for version in proof.unknown
+    ]
     if not proof.signers_stand:
         lines.append("allowed_signers is not what the log says: publish the newest version again, and find out who wrote to it.")
     if proof.rebuilt is not None:

@@ -21,25 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline import verifier
 from pipeline.adapters.signing import Ed25519Signer, FileSigner, make_signing_key
-from pipeline.application import releases, signing
+from pipeline.application import signing
 from pipeline.domain.signing import fingerprint_of
 from pipeline.errors import ConfigurationError, IntegrityError
 from pipeline.site import build_site
 from pipeline.stages.verification import verify_folder
 from pipeline.verifier import MANIFEST, PROOFS
-from tests.factories import FUND, World, at, take_in
+from tests.factories import FUND, at, publish_next, take_in
 
 OLD, NEW = "v1.0.0", "v1.1.0"
-
-
-def publish_next(world: World) -> str:
-    made = releases.make(world.services("ann"), FUND)
-    assert made is not None
-    world.clock.advance()
-    releases.approve(world.services("bob"), FUND, made.version, str(made.manifest))
-    world.clock.advance()
-    releases.publish(world.services("worker"), FUND, made.version)
-    return made.version
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pipeline.adapters.signing import Ed25519Signer, FileSigner, make_signing_ke
 from pipeline.application import proofs, releases, signing
 from pipeline.domain.events import SigningKeyAnnounced, SigningKeyReplaced
 from pipeline.domain.signing import allowed_signers, decide_announce, decide_replace, fingerprint_of, fold
-from pipeline.errors import ConfigurationError, NotAllowedError
+from pipeline.errors import ConfigurationError, IntegrityError, NotAllowedError
 from pipeline.ports import Append, Signer
 from pipeline.verifier import PROOFS
 from tests.factories import FUND, Crash, World, at, manifest_of, published_objects, recorded, release_of
@@ -333,6 +333,19 @@ class TestVerifying:
         fault = proofs.verify(world.services(), FUND).chain
         assert fault is not None
         assert fault.position > release_of(world).draft.position
+
+    def test_a_public_version_that_the_log_does_not_know_is_found(self) -> None:
+        world = next_version()
+        for path, content in published_objects(world, "1.0.1").items():
+            world.public.objects[f"datasets/{FUND}/v7.0.0/{path}"] = content
+        proof = proofs.verify(world.services(), FUND)
+        assert (proof.unknown, proof.is_whole, proof.rebuilt) == (["7.0.0"], False, None)
+
+    def test_a_log_whose_end_is_gone_up_to_before_the_first_release_is_not_taken_for_a_new_one(self) -> None:
+        world = at("published")
+        world.log.documents[:] = at("drafted").log.documents
+        with pytest.raises(IntegrityError, match="the end of the log is gone"):
+            proofs.verify(world.services(), FUND)
 
     def test_a_version_from_before_releases_were_signed_is_whole_without_signature(self) -> None:
         world = at("published")
