@@ -22,7 +22,7 @@ $(SETUP): requirements.lock infra/pip.lock pyproject.toml
 	@touch $@
 
 system: ## Install the system packages that the tests need, where missing and possible
-	@infra/system-packages postgresql libreoffice-calc chromium
+	@infra/system-packages postgresql libreoffice-calc chromium openssh-client
 
 demo: $(SETUP) ## Run the whole way once: sample fund, Airflow, two releases; again changes nothing
 	@$(BIN)/python -m infra.demo

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pipeline
-from pipeline.adapters.definitions import find_definitions, load_definitions, with_rules
+from pipeline.adapters.definitions import find_definitions, find_lock, load_definitions, with_rules
 from pipeline.adapters.event_log import migrate_log, open_log
 from pipeline.adapters.object_store import open_store
 from pipeline.adapters.pseudonyms import KeyedPseudonymiser, make_key, read_key
+from pipeline.adapters.signing import FileSigner, make_signing_key
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,16 +50,23 @@ class LaterWarehouse:
 
 
 def initialise(settings: Settings) -> Initialised:
-    """Make the log's tables, the pseudonym key and the folders of an installation. Safe to run again, and by two at once."""
+    """Make the log's tables, the two keys (for pseudonyms, for signing releases) and the folders. Safe to run again, and by two at once."""
     folders = [folder for folder in (settings.home, settings.inbox) if not folder.is_dir()]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    return Initialised(log=migrate_log(settings.log_url), key=make_key(settings.key_file), folders=bool(folders))
+    made_keys = [make_key(settings.key_file), make_signing_key(settings.signing_key_file)]
+    return Initialised(log=migrate_log(settings.log_url), key=any(made_keys), folders=bool(folders))
 
 
 def definitions_of(settings: Settings) -> Definitions:
     """Return the schemas, code lists, rules and suites of an installation."""
     return load_definitions(settings.definitions or find_definitions())
+
+
+def code_version() -> str:
+    """Return the version of this code and, where its lock file is at hand, the hash of that: what a release says it was made with."""
+    lock = find_lock()
+    return f"{pipeline.__version__}+lock.{lock}" if lock else pipeline.__version__
 
 
 def clock_of(settings: Settings) -> Clock:
@@ -94,12 +102,13 @@ def open_services(environment: Mapping[str, str], actor: str | None = None, rule
             structure=DuckDbChecker(definitions),
             content=ExpectationChecker(definitions),
             pseudonymiser=KeyedPseudonymiser(read_key(settings.key_file)),
+            signer=FileSigner(settings.signing_key_file),
             warehouse=LaterWarehouse(definitions),
             read_register=lambda folder: read_register(folder, definitions),
             definitions=definitions,
             clock=clock_of(settings),
             actor=actor or settings.actor or getpass.getuser(),
-            code=pipeline.__version__,
+            code=code_version(),
         )
 
 

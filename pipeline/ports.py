@@ -178,6 +178,26 @@ class Pseudonymiser(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """Holds the private key that signs releases. Nothing private ever leaves it."""
+
+    def public_key(self) -> str:
+        """Return the public half as OpenSSH writes it. Raises: ConfigurationError when there is no key, or none that can be used."""
+        ...
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature of bytes in the form of `ssh-keygen -Y sign`; the same key and bytes give the same signature."""
+        ...
+
+    def prepare_next(self) -> str:
+        """Make the key that is to come after the present one, unless it waits already; return its public half."""
+        ...
+
+    def adopt_next(self) -> None:
+        """Put the key that waits in the place of the present one, which is destroyed; nothing when none waits."""
+        ...
+
+
 class Warehouse(Protocol):
     """Runs table expressions over fact files and register tables: DuckDB on one machine."""
 

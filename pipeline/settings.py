@@ -24,6 +24,7 @@ class Settings:
     public_url: str
     inbox: Path
     key_file: Path
+    signing_key_file: Path
     definitions: Path | None
     actor: str
     fixed_now: datetime | None
@@ -47,6 +48,7 @@ class Settings:
             public_url=given.get("PUBLIC_URL", (home / "public").as_uri()),
             inbox=Path(given.get("INBOX", home / "inbox")).expanduser().absolute(),
             key_file=Path(given.get("KEY_FILE", home / "secrets" / "pseudonym.key")).expanduser().absolute(),
+            signing_key_file=Path(given.get("SIGNING_KEY_FILE", home / "secrets" / "release.key")).expanduser().absolute(),
             definitions=Path(given["DEFINITIONS"]).expanduser().absolute() if "DEFINITIONS" in given else None,
             actor=given.get("ACTOR", ""),
             fixed_now=_instant(given.get("NOW")),

@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.adapters.definitions import load_definitions
 from pipeline.adapters.pseudonyms import KeyedPseudonymiser
+from pipeline.adapters.signing import Ed25519Signer
 from pipeline.adapters.warehouse import DuckDbWarehouse
 from pipeline.application import register, releases, submissions
 from pipeline.application.services import Services
@@ -263,6 +265,7 @@ class World:
     reader: JsonReader = field(default_factory=JsonReader)
     structure: Checker = field(default_factory=Checker)
     content: Checker = field(default_factory=Checker)
+    signer: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(Ed25519PrivateKey.from_private_bytes(b"s" * 32)))
     register: tuple[Mapping[str, pa.Table], Sequence[Finding]] = field(default_factory=lambda: (register_tables(register_rows()), ()))
 
     def services(self, actor: str = "ann", **others: Any) -> Services:
@@ -274,6 +277,7 @@ class World:
             structure=self.structure,
             content=self.content,
             pseudonymiser=KeyedPseudonymiser(b"k" * 32),
+            signer=self.signer,
             warehouse=RememberingWarehouse(self.definitions),
             read_register=lambda folder: self.register,
             definitions=self.definitions,
@@ -360,3 +364,14 @@ def manifest_of(world: World, version: str = "1.0.0") -> str:
     manifest = release_of(world, version).manifest
     assert manifest is not None
     return manifest
+
+
+def publish_next(world: World) -> str:
+    """Make, approve and publish the next release of what is in force, a minute between the acts; return its version."""
+    made = releases.make(world.services("ann"), FUND)
+    assert made is not None
+    world.clock.advance()
+    releases.approve(world.services("bob"), FUND, made.version, str(made.manifest))
+    world.clock.advance()
+    releases.publish(world.services("worker"), FUND, made.version)
+    return made.version

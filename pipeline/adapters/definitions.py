@@ -33,6 +33,14 @@ def find_definitions() -> Path:
     raise ConfigurationError("The schemas were not found beside the code. Install the package again, or set OUTCOMES_DEFINITIONS.")
 
 
+def find_lock() -> str | None:
+    """Return the SHA-256 of the lock file of the code's dependencies, if it was installed with the code."""
+    for folder in (INSTALLED, SOURCE_TREE):
+        if (folder / "requirements.lock").is_file():
+            return hashlib.sha256((folder / "requirements.lock").read_bytes()).hexdigest()
+    return None
+
+
 def load_definitions(folder: Path) -> Definitions:
     """Read everything that is data and not code.
 

@@ -1,8 +1,9 @@
 """The written form of the log, and the walk that proves that nobody altered it.
 
 Every event is two rows, inserted together and in this order: the event row, in its stream, with the canonical document; and the chain row, in the
-stream `chain`, whose version is the event's position and whose state holds the document's hash. The unique key on (`chain`, position) makes the
-positions gapless and lets only one writer have each; the unique key on (stream, version) is the optimistic lock. Knows rows, not databases.
+stream `chain`, whose version is the event's position and whose state holds the document's hash, and a sum over itself. The unique key on (`chain`,
+position) makes the positions gapless and lets only one writer have each; the unique key on (stream, version) is the optimistic lock. Knows rows, not
+databases.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def to_rows(laid: Sequence[tuple[Recorded, bytes]], attempt: str) -> list[Stored
     """Return the rows to insert. `attempt` marks the chain rows, so that a writer who lost the answer knows its own rows again."""
     rows: list[StoredEvent] = []
     for recorded, document in laid:
-        link = {"attempt": attempt, "hash": recorded.hash, "stream": recorded.stream, "version": recorded.version}
+        link: dict[str, Any] = {"attempt": attempt, "hash": recorded.hash, "stream": recorded.stream, "version": recorded.version}
+        link["sum"] = hash_document(write_document(link))
         topic = f"{recorded.event.name}#{recorded.event.number}"
         rows.append(StoredEvent(recorded.stream, recorded.version, topic, document))
         rows.append(StoredEvent(CHAIN, recorded.position, CHAIN_TOPIC, write_document(link)))
@@ -103,6 +105,16 @@ def _read_link(row: StoredEvent) -> _Link:
         return _Link(document["hash"], document["stream"], document["version"])
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError("A chain row of the log cannot be read. `outcomes events verify` says which.") from error
+
+
+def _is_sound(row: StoredEvent) -> bool:
+    """Say whether a chain row that can be read is written as it was: its sum holds, where it has one (the first logs had none)."""
+    document = _parse(stored_bytes(row))
+    link: dict[str, Any] = {name: document.get(name) for name in ("attempt", "hash", "stream", "version")}
+    if not isinstance(link["attempt"], str):
+        return False
+    known = write_document(link)
+    return stored_bytes(row) in (known, write_document(link | {"sum": hash_document(known)}))
 
 
 def stored_bytes(row: StoredEvent) -> bytes:
@@ -166,6 +178,8 @@ class ChainWalk:
             return self._edited(link.hash, digest)
         if (link.stream, link.version, link_row.topic) != (row.originator_id, row.originator_version, CHAIN_TOPIC):
             return "the event row was moved in or between streams, or the chain row was edited"
+        if not _is_sound(link_row):
+            return "the chain row was edited"
         return self._rewritten(row)
 
     def _edited(self, linked: str, digest: str) -> str:

@@ -71,7 +71,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     cells = changes.make_changes(differences, services.definitions, _explainer(services, fund_id, base, pinned, (before or {}, protected.tables)))
     files = publication.render(protected.tables, services.definitions, about, differences, cells)
     tables = {**protected.tables, changes.NAME: cells}
-    rows = {path: tables[path.split(".")[0]].num_rows for path in files if path.split(".")[0] in tables and not path.endswith(".json")}
+    rows = {f"{name}.{form}": table.num_rows for name, table in tables.items() for form in ("csv", "parquet")}
     entries = [
         ReleaseFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), rows=rows.get(path))
         for path, content in sorted(files.items())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.application import catalogue, history
+from pipeline.application import catalogue, history, signing
 from pipeline.application.candidates import Candidate, make_candidate, read_earlier, tell_audit
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
@@ -161,17 +161,19 @@ def return_(services: Services, fund_id: str, version: str, manifest: str, reaso
 
 
 def publish(services: Services, fund_id: str, version: str) -> Release:
-    """Put an approved release's files in the public store, the manifest last, and record it; publishing again repairs nothing and adds nothing.
+    """Put an approved release's files in the public store, signed, the manifest last, and record it; publishing again repairs and adds nothing.
 
     Raises: NotAllowedError when it is not approved; IntegrityError when a sealed file is not what was approved; ConflictError when other bytes
-    stand under a public name.
+    stand under a public name; ConfigurationError when the key to sign with is not at hand.
     """
     state = load(services, fund_id)
     approved = state.release(version)
     if approved.state not in release.FINAL:
         release.check_publishable(state, approved)
-        _copy_out(services, fund_id, approved)
+        _copy_out(services, state, approved)
         state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
+    elif signing.load_keys(services):
+        signing.write_signers(services, fund_id)
     _tell(services, fund_id)
     return state.release(version)
 
@@ -267,10 +269,15 @@ def _record_build(services: Services, fund_id: str, drafted: Release, candidate:
     return state.release(drafted.version)
 
 
-def _copy_out(services: Services, fund_id: str, approved: Release) -> None:
-    folder = version_folder(fund_id, approved.version)
+def _copy_out(services: Services, state: Releases, approved: Release) -> None:
+    folder = version_folder(state.fund_id, approved.version)
     manifest = next((file for file in approved.files if file.path == MANIFEST), None)
     if manifest is None or manifest.sha256 != approved.manifest:
         raise IntegrityError(f"Release {approved.version} has no manifest among its files. Build it again.")
-    for file in (*(file for file in approved.files if file.path != MANIFEST), manifest):
-        services.public.put(f"{folder}/{file.path}", unseal(services.restricted, file.sha256))
+    for file in approved.files:
+        if file is not manifest:
+            services.public.put(f"{folder}/{file.path}", unseal(services.restricted, file.sha256))
+    for path, content in signing.sign(services, state, approved).items():
+        services.public.put(f"{folder}/{path}", content)
+    signing.write_signers(services, state.fund_id)
+    services.public.put(f"{folder}/{MANIFEST}", unseal(services.restricted, manifest.sha256))

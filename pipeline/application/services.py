@@ -21,6 +21,7 @@ from pipeline.ports import (
     Pseudonymiser,
     ReadRegister,
     ReturnReader,
+    Signer,
     StructureChecker,
     Warehouse,
 )
@@ -32,7 +33,7 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The world as the verbs see it. `actor` is who acts; `code` is the version of the code that acts."""
+    """The world as the verbs see it. `actor` is who acts; `code` is the version of the code that acts, with the hash of its lock file."""
 
     log: EventLog
     restricted: ObjectStore
@@ -41,6 +42,7 @@ class Services:
     structure: StructureChecker
     content: ContentChecker
     pseudonymiser: Pseudonymiser
+    signer: Signer
     warehouse: Warehouse
     read_register: ReadRegister
     definitions: Definitions

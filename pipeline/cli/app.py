@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli import events, fate, history, imports, register, release, rules, site
+from pipeline.cli import events, fate, history, imports, keys, register, release, rules, site
 from pipeline.cli.output import Printer, exit_codes, write_new
 from pipeline.errors import UsageError
 
@@ -27,6 +27,7 @@ app.add_typer(fate.app, name="submission")
 app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
+app.add_typer(keys.app, name="keys")
 app.add_typer(rules.app, name="rules")
 app.add_typer(site.app, name="site")
 for command in (history.data, history.changes, history.revisions):
@@ -37,7 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 @app.command()
 def init(as_json: Json = False) -> None:
-    """Set up an installation: the log's tables, the pseudonym key, the folders.
+    """Set up an installation: the log's tables, the pseudonym key and the key that signs releases, the folders.
 
     Example: OUTCOMES_HOME=workspace outcomes init
     """
@@ -120,30 +121,37 @@ def verify(
     folder: Annotated[Path | None, typer.Argument(help="Folder of one published version; without it, all that was published here.")] = None,
     fund: Annotated[str | None, typer.Option(help="Fund; needed when there are several.")] = None,
     rebuild: Annotated[bool, typer.Option(help="Also build the newest version again and compare every byte.")] = True,
+    signers: Annotated[Path | None, typer.Option(help="The publisher's allowed_signers; otherwise the one beside the folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify published files against their manifest and, on an installation, against the log.
+    """Verify published files against their manifest, its signature and, on an installation, the log.
 
     Examples: outcomes verify datasets/SYN-LCF/v1.0.0 · outcomes verify --fund SYN-LCF
     """
     printer = Printer(as_json=as_json)
     with exit_codes(printer):
-        is_whole = _verify_folder(printer, folder) if folder is not None else _verify_fund(printer, fund, with_rebuild=rebuild)
+        is_whole = _verify_folder(printer, folder, signers) if folder is not None else _verify_fund(printer, fund, with_rebuild=rebuild)
     if not is_whole:
         raise typer.Exit(7)
 
 
-def _verify_folder(printer: Printer, folder: Path) -> bool:
+def _verify_folder(printer: Printer, folder: Path, signers: Path | None) -> bool:
     from pipeline.stages.verification import verify_folder
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder of one version, the one that holds MANIFEST.")
+    allowed = signers or folder.resolve().parent / "allowed_signers"
+    if signers is not None and not signers.is_file():
+        raise UsageError(f"{signers} is no file. Name the publisher's allowed_signers.")
     found = verify_folder(
         lambda: [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()],
         lambda name: (folder / name).read_bytes(),
+        signers=allowed.read_bytes() if allowed.is_file() else None,
+        earlier=lambda version: (folder.resolve().parent / f"v{version}" / "release.json").read_bytes(),
     )
     problems = [f"{problem.path}: {problem.what}" for problem in found.problems]
-    printer.result(found, *problems, "All files are those of the manifest." if found.ok else f"{len(problems)} files are not as published.")
+    whose = "signed by a key of the publisher" if allowed.is_file() else "who signed them was not asked: name the publisher's keys with --signers"
+    printer.result(found, *problems, f"All files are those of the manifest; {whose}." if found.ok else f"{len(problems)} files are not as published.")
     return found.ok
 
 
@@ -159,6 +167,11 @@ def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> b
     for version, found in proof.versions:
         lines.append(f"{version}: {found.files} files as published." if found.ok else f"{version}: {len(found.problems)} files are not as published.")
         lines += [f"  {problem.path}: {problem.what}" for problem in found.problems]
+    lines += [
+        f"{version} is public, but by the log nobody approved it: the log's end is gone, or somebody put it there." for version in proof.unknown
+    ]
+    if not proof.signers_stand:
+        lines.append("allowed_signers is not what the log says: publish the newest version again, and find out who wrote to it.")
     if proof.rebuilt is not None:
         again = proof.rebuilt
         lines.append(f"{again.version} built again: " + ("same bytes." if not again.differing else f"differs in {', '.join(again.differing)}."))

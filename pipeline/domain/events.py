@@ -275,6 +275,25 @@ class ReleaseWithdrawn(DomainEvent):
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class SigningKeyAnnounced(DomainEvent):
+    """The first key that signs releases came into force. Only its public half is here, and its fingerprint as `ssh-keygen -l` prints it."""
+
+    name: ClassVar[str] = "signing_key.announced"
+    public_key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKeyReplaced(DomainEvent):
+    """Another key came into force for signing releases; what the one before signed in its time stays verifiable."""
+
+    name: ClassVar[str] = "signing_key.replaced"
+    public_key: str
+    fingerprint: str
+    replaces: str
+
+
 EVENT_TYPES: tuple[type[DomainEvent], ...] = (
     FundRegistered,
     ProjectRegistered,
@@ -293,6 +312,8 @@ EVENT_TYPES: tuple[type[DomainEvent], ...] = (
     ReleaseReturned,
     ReleasePublished,
     ReleaseWithdrawn,
+    SigningKeyAnnounced,
+    SigningKeyReplaced,
 )
 TYPE_BY_NAME: Mapping[str, type[DomainEvent]] = {kind.name: kind for kind in EVENT_TYPES}
 

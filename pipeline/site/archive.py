@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import IntegrityError, NotFoundError
 from pipeline.stages.verification import DESCRIPTOR, MANIFEST, parse_manifest, read_parquet, sha256, verify_folder
+from pipeline.verifier import PROOFS
 
 ROOT = "datasets/"
 CHANGELOG = "CHANGELOG.md"
@@ -123,7 +124,8 @@ class ListedFile:
 class Version:
     """One version of a fund's data.
 
-    `files` is everything in its folder, MANIFEST last; `changelog` is Markdown; `changes` are the structured changes where the package has them.
+    `files` is everything that MANIFEST lists, MANIFEST last; `proofs` are the hashes of its signature and its like; `changelog` is Markdown;
+    `changes` are the structured changes where the package has them.
     """
 
     fund_id: str
@@ -133,6 +135,7 @@ class Version:
     status: str
     reason: str | None
     files: Sequence[ListedFile]
+    proofs: Mapping[str, str]
     package: Package
     changelog: str
     changes: Any
@@ -198,6 +201,9 @@ def read_funds(reader: PublicReader, only: str | None = None) -> Sequence[Fund]:
 def _read_fund(reader: PublicReader, fund_id: str) -> Fund | None:
     path = f"{ROOT}{fund_id}/versions.json"
     index = {path: reader.get(path)}
+    signers = f"{ROOT}{fund_id}/allowed_signers"
+    if signers in reader.names(signers):
+        index[signers] = reader.get(signers)
     try:
         entries = [dict(entry) for entry in json.loads(index[path])["versions"]]
         versions = [_read_version(reader, fund_id, entry) for entry in entries]
@@ -265,6 +271,7 @@ def _read_version(reader: PublicReader, fund_id: str, entry: Mapping[str, Any]) 
         status=str(entry["status"]),
         reason=entry["reason"],
         files=[ListedFile(path=path, size_bytes=sizes[path], sha256=digest) for path, digest in listed.items()],
+        proofs={path: sha256(get(path)) for path in PROOFS if path in sizes},
         package=_read_package(folder, document(DESCRIPTOR)),
         changelog=document(CHANGELOG).decode(),
         changes=json.loads(document(CHANGES)) if CHANGES in listed else None,
@@ -304,7 +311,7 @@ def _read_package(folder: str, content: bytes) -> Package:
             drafted_on=date.fromisoformat(about["drafted_on"]),
             base_version=about["base_version"],
             threshold=int(about["threshold"]),
-            provenance={name: str(value) for name, value in about.items() if value is not None},
+            provenance={name: str(value) for name, value in about.items() if isinstance(value, str | int)},
             tables=[_read_table(resource) for resource in document["resources"] if "schema" in resource and resource["path"] != CODELISTS],
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

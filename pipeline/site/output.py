@@ -67,6 +67,7 @@ def _copies(funds: Sequence[Fund]) -> Mapping[str, str]:
     """Return the hash of every public file that stands in the site as it is. The files of a withdrawn version do not: they are not spread further."""
     standing = [version for fund in funds for version in fund.versions if version.is_standing]
     files = {f"{version.folder}{file.path}": file.sha256 for version in standing for file in version.files}
+    files |= {f"{version.folder}{path}": digest for version in standing for path, digest in version.proofs.items()}
     return files | {path: sha256(content) for fund in funds for path, content in fund.index.items()}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from pipeline.domain.events import EVENT_NAMESPACE
 from pipeline.domain.tables import Definitions, Field, TableSchema
 from pipeline.errors import RuleError
 from pipeline.stages.changelog import changelog, plain
 from pipeline.stages.changes import NAME, SUMMARY, summarise
 from pipeline.stages.comparison import STATUS, Differences, compare, describe
 from pipeline.stages.frames import conform
+from pipeline.stages.metadata import Described, cite, describe_files, version_id
 from pipeline.stages.verification import DESCRIPTOR, MANIFEST, manifest_bytes, parse_manifest, sha256
+from pipeline.verifier import NAMESPACE, SIGNATURE, SIGNING_TIME, content_hash
 
 __all__ = ["CODELISTS", "ReleaseAbout", "csv_bytes", "manifest_bytes", "parquet_bytes", "parse_manifest", "render"]
 
@@ -110,9 +110,26 @@ def render(
         files[SUMMARY] = summarise(cells, differences, about.version, about.base_version)
     files[f"{CODELISTS}.csv"] = csv_bytes(_codelist_table(definitions.codelists))
     files[DESCRIPTOR] = _descriptor(files, schemas, rows, definitions, about)
+    files |= describe_files([schemas[name] for name in rows], _described(files, about))
     files["CHANGELOG.md"] = changelog(differences, about, cells, frames.get("completeness")).encode()
     files["README.md"] = _readme(schemas, definitions, about).encode()
     return {**dict(sorted(files.items())), MANIFEST: manifest_bytes(files)}
+
+
+def _described(files: Mapping[str, bytes], about: ReleaseAbout) -> Described:
+    return Described(
+        fund_id=about.fund_id,
+        version=about.version,
+        base_version=about.base_version,
+        title=_title(about),
+        description=_description(about),
+        publisher=about.publisher,
+        licence=about.licence,
+        licence_url=LICENCES.get(about.licence, ("", None))[1],
+        as_of=about.as_of,
+        drafted_on=about.drafted_on,
+        files={path: (len(content), sha256(content)) for path, content in files.items()},
+    )
 
 
 def _publishable(schema: TableSchema, table: pa.Table) -> pa.Table:
@@ -182,9 +199,9 @@ def _descriptor(
     document = {
         "$schema": PROFILE,
         "name": about.fund_id.lower(),
-        "id": f"urn:uuid:{uuid.uuid5(EVENT_NAMESPACE, f'{about.fund_id}/{about.version}')}",
+        "id": version_id(about.fund_id, about.version),
         "title": _title(about),
-        "description": f"Outcomes, payments and service users of the projects of {about.fund_name}, as of {about.as_of.isoformat()}.",
+        "description": _description(about),
         "version": about.version,
         "created": f"{about.drafted_on.isoformat()}T00:00:00Z",
         "licenses": [{"name": about.licence} | ({"path": path, "title": title} if path else {})],
@@ -198,8 +215,11 @@ def _descriptor(
 
 
 def _provenance(files: Mapping[str, bytes], tables: Iterable[str], about: ReleaseAbout) -> Mapping[str, Any]:
-    """Return what a release is a function of, and the hash of its content that does not depend on how Parquet is written."""
-    content = "".join(f"{sha256(files[f'{name}.csv'])}  {name}.csv\n" for name in sorted(tables))
+    """Return what a release is a function of, and the hash of its content that does not depend on how Parquet is written.
+
+    That hash is the one of the lines of MANIFEST that speak of `content_files`.
+    """
+    content = sorted(f"{name}.csv" for name in tables)
     return {
         "fund_id": about.fund_id,
         "version": about.version,
@@ -215,7 +235,8 @@ def _provenance(files: Mapping[str, bytes], tables: Iterable[str], about: Releas
         "threshold": about.threshold,
         "code": about.code,
         "parquet_writer": f"pyarrow {pa.__version__}",
-        "content": f"sha256:{sha256(content.encode())}",
+        "content": content_hash({path: sha256(files[path]) for path in content}, content),
+        "content_files": content,
     }
 
 
@@ -273,6 +294,10 @@ def _title(about: ReleaseAbout) -> str:
     return f"{about.fund_name}: outcomes and payments"
 
 
+def _description(about: ReleaseAbout) -> str:
+    return f"Outcomes, payments and service users of the projects of {about.fund_name}, as of {about.as_of.isoformat()}."
+
+
 def _readme(schemas: Mapping[str, TableSchema], definitions: Definitions, about: ReleaseAbout) -> str:
     """Return what a stranger needs to know to check, open, read and cite the files."""
     licence, path = LICENCES.get(about.licence, (about.licence, ""))
@@ -284,15 +309,22 @@ def _readme(schemas: Mapping[str, TableSchema], definitions: Definitions, about:
         version=about.version,
         as_of=about.as_of.isoformat(),
         publisher=plain(about.publisher),
-        year=about.drafted_on.year,
+        citation=plain(cite(_described({}, about))),
         licence=f"{plain(licence)}, {path}" if path else plain(licence),
         tables="\n".join(tables),
         statuses="\n".join(statuses),
         example=example,
         threshold=about.threshold,
         log_position=about.log_position,
+        check=CHECK.format(principal=about.fund_id),
     )
 
+
+CHECK = (
+    f"ssh-keygen -Y verify -f ../allowed_signers -I {{principal}} -n {NAMESPACE} -O verify-time=$(cat {SIGNING_TIME}) -s {SIGNATURE} < {MANIFEST}"
+    f" && sha256sum -c {MANIFEST}"
+)
+"""The one line by which a stranger verifies a version in its folder. Without that time ssh-keygen asks whether the key is in force today."""
 
 README = """\
 # {title}
@@ -304,14 +336,17 @@ Version {version}, figures as of {as_of}, published by {publisher}.
 {tables}
 
 Each table is there twice, as `.csv` and as `.parquet`, with the same rows and columns. `datapackage.json` explains every column, `codelists.csv`
-every code, and `CHANGELOG.md` says what is new since the version before.
+every code, and `CHANGELOG.md` says what is new since the version before. `*.csv-metadata.json` (CSVW), `croissant.json`, `dcat.jsonld` and
+`CITATION.cff` say the same as `datapackage.json` to programs that ask for those.
 
 ## Check that nobody altered it
 
-    sha256sum -c MANIFEST
+    {check}
 
-(on a Mac: `shasum -a 256 -c MANIFEST`). `datapackage.json` names the log position ({log_position}), the rules and the code that the version was made
-from, under `openoutcomes`.
+(on a Mac: `shasum -a 256 -c MANIFEST`). It needs OpenSSH 9.1 or later, coreutils, and no network. `../allowed_signers` holds the keys by which the
+publisher signs, and when each was in force: get it once, from the publisher, and keep it. `release.json`, signed in the same way, says who approved
+this MANIFEST and proves that the publisher's log only grew since the version before; the software's `verifier.py`, one file for Python 3, checks that
+as well. `datapackage.json` names the log position ({log_position}), the rules and the code that the version was made from, under `openoutcomes`.
 
 ## Open it
 
@@ -335,7 +370,7 @@ dates. A quarter like 2024-Q1 is a calendar quarter.
 
 ## Cite it
 
-{publisher} ({year}). {title}. Version {version}, figures as of {as_of}.
+{citation}
 
 ## Licence
 

@@ -3,7 +3,8 @@
 The first half can be done with no tool of ours: `sha256sum -c MANIFEST`. The second half asks whether the files that carry the right hash also
 agree with each other: every CSV with its Parquet, cell by cell, and both with what `datapackage.json` says of them.
 
-Nothing but MANIFEST is believed, and MANIFEST itself only as far as the hash that the log holds of it, when the caller has that hash.
+Nothing but MANIFEST is believed, and MANIFEST itself only as far as its signature goes, and the hash that the log holds of it, when the caller has
+that hash. Signatures and the statement are checked by `pipeline/verifier.py`, the program that strangers check with.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline import verifier
 from pipeline.errors import IntegrityError, NotFoundError, RuleError
 
-MANIFEST = "MANIFEST"
-DESCRIPTOR = "datapackage.json"
+MANIFEST, DESCRIPTOR = verifier.MANIFEST, verifier.DESCRIPTOR
 
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
 _LINE = re.compile(rf"([0-9a-f]{{64}})  ({_PATH.pattern})", re.ASCII)
@@ -120,11 +121,18 @@ def read_csv(content: bytes, schema: pa.Schema) -> pa.Table:
         raise IntegrityError("A CSV file cannot be read, or holds other types than its Parquet twin.") from error
 
 
-def verify_folder(names: Callable[[], Iterable[str]], get: Callable[[str], bytes], expected_manifest: str | None = None) -> Verification:
+def verify_folder(
+    names: Callable[[], Iterable[str]],
+    get: Callable[[str], bytes],
+    expected_manifest: str | None = None,
+    signers: bytes | None = None,
+    earlier: Callable[[str], bytes] | None = None,
+) -> Verification:
     """Check a version folder against its MANIFEST, and its files against each other.
 
     Args: `names` lists the paths in the folder, `get` returns a file's bytes and raises NotFoundError or FileNotFoundError when there is none;
-    `expected_manifest` is the SHA-256 of MANIFEST that the log holds.
+    `expected_manifest` is the SHA-256 of MANIFEST that the log holds; `signers` are the allowed signers, one of whom must have signed. Without them a
+    signature, if there is any, is checked by the key that it carries. `earlier` returns the statement of another version, if that version is at hand.
     """
     try:
         manifest = get(MANIFEST)
@@ -138,10 +146,25 @@ def verify_folder(names: Callable[[], Iterable[str]], get: Callable[[str], bytes
     except IntegrityError as error:
         return Verification(problems=(*problems, Problem(MANIFEST, f"unreadable: {error}")), files=0, size_bytes=len(manifest))
     intact, size_bytes = _check_files(listed, get, problems)
-    extra = sorted(set(names()) - listed.keys() - {MANIFEST})
-    problems += [Problem(path, "extra: it stands in the folder but not in MANIFEST") for path in extra]
+    there = set(names())
+    problems += [
+        Problem(path, "extra: it stands in the folder but not in MANIFEST") for path in sorted(there - listed.keys() - {MANIFEST, *verifier.PROOFS})
+    ]
     problems += _check_agreement(listed, intact)
+    if signers is not None or there & set(verifier.PROOFS):
+        proof = verifier.check_proof(_or_key_error(get), manifest, intact.get(DESCRIPTOR), signers, earlier=earlier)
+        problems += [Problem(*found) for found in proof]
     return Verification(problems=tuple(sorted(set(problems))), files=len(listed), size_bytes=size_bytes + len(manifest))
+
+
+def _or_key_error(get: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    def found(path: str) -> bytes:
+        try:
+            return get(path)
+        except NotFoundError as error:
+            raise KeyError(path) from error
+
+    return found
 
 
 def _check_files(listed: Mapping[str, str], get: Callable[[str], bytes], problems: list[Problem]) -> tuple[Mapping[str, bytes], int]:
@@ -173,6 +196,8 @@ def _check_agreement(listed: Mapping[str, str], intact: Mapping[str, bytes]) -> 
             yield Problem(DESCRIPTOR, "unreadable: it is no list of resources with path, hash and bytes")
         else:
             yield from _check_resources(resources, listed, intact)
+            if resources.keys() <= listed.keys():
+                yield from (Problem(*found) for found in verifier.check_content(intact[DESCRIPTOR], listed))
     for path in listed:
         if path.endswith(".parquet"):
             yield from _check_twins(path, listed, intact)

@@ -96,6 +96,22 @@ def test_an_edited_chain_row_is_named(six: RecorderLog, made_url: str) -> None:
     assert fault_after(six, made_url, EDIT.format(state=text_as_state(made_url, "?"), stream="chain", version=3)) == (3, "the chain row was edited")
 
 
+@pytest.mark.parametrize("change", [{"attempt": "f" * 32}, {"attempt": None}, {"more": 1}, {"sum": "f" * 64}])
+def test_a_chain_row_is_named_when_anything_else_in_it_was_edited(six: RecorderLog, made_url: str, change: dict[str, object]) -> None:
+    edited = ev.write_document({**json.loads(states(made_url)["chain", 3]), **change}).decode()
+
+    fault = fault_after(six, made_url, EDIT.format(state=text_as_state(made_url, edited), stream="chain", version=3))
+    assert fault == (3, "the chain row was edited")
+
+
+def test_a_chain_row_without_a_sum_of_its_own_is_one_of_the_first_logs_and_no_fault(six: RecorderLog, made_url: str) -> None:
+    link = json.loads(states(made_url)["chain", 3])
+    del link["sum"]
+    run_sql(made_url, EDIT.format(state=text_as_state(made_url, ev.write_document(link).decode()), stream="chain", version=3))
+
+    assert six.verify() is None
+
+
 def test_an_edit_of_the_last_event_is_named_though_no_later_event_bears_witness(six: RecorderLog, made_url: str) -> None:
     edited = text_as_state(made_url, states(made_url)[OTHER, 3].decode().replace("alex", "alix"))
 
@@ -106,9 +122,11 @@ def test_an_event_rewritten_with_a_new_hash_breaks_the_chain_after_it(six: Recor
     found = states(made_url)
     document = found[STREAM, 2].replace(b'"size_bytes":10', b'"size_bytes":11')
     link = {**json.loads(found["chain", 3]), "hash": ev.hash_document(document)}
+    del link["sum"]
+    link["sum"] = ev.hash_document(ev.write_document(link))
     statements = [
         EDIT.format(state=text_as_state(made_url, document.decode()), stream=STREAM, version=2),
-        EDIT.format(state=text_as_state(made_url, json.dumps(link)), stream="chain", version=3),
+        EDIT.format(state=text_as_state(made_url, ev.write_document(link).decode()), stream="chain", version=3),
     ]
 
     position, reason = fault_after(six, made_url, *statements)

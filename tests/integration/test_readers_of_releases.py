@@ -119,7 +119,7 @@ def test_frictionless_finds_an_altered_file(folder, tmp_path, path):
 def test_sha256sum_checks_the_manifest(folder):
     run = subprocess.run(["sha256sum", "--strict", "-c", "MANIFEST"], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
-    assert len(run.stdout.splitlines()) == 2 * len(TABLES) + 4
+    assert len(run.stdout.splitlines()) == 3 * len(TABLES) + 7
 
 
 def test_frictionless_is_told_the_delimiter_and_does_not_guess_it_from_names(tables, tmp_path):

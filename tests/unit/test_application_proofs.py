@@ -28,7 +28,7 @@ def test_what_was_published_and_left_alone_is_whole() -> None:
     assert (proof.chain, [version for version, _ in proof.versions], proof.rebuilt) == (
         None,
         ["1.0.0"],
-        proofs.Rebuilt(version="1.0.0", files=22, differing=[]),
+        proofs.Rebuilt(version="1.0.0", files=33, differing=[]),
     )
 
 
@@ -112,7 +112,7 @@ def test_a_release_built_again_with_other_code_words_names_the_files_that_differ
     world = at("published")
     codelists = {**DEFINITIONS.codelists, "unit": {**DEFINITIONS.codelists["unit"], "week": "A week"}}
     again = proofs.rebuild(world.services(definitions=replace(DEFINITIONS, codelists=codelists)), FUND, "1.0.0")
-    assert again.differing == ["MANIFEST", "codelists.csv", "datapackage.json"]
+    assert again.differing == ["MANIFEST", "codelists.csv", "croissant.json", "datapackage.json", "dcat.jsonld"]
     assert not proofs.Proof(fund_id=FUND, chain=None, versions=[], rebuilt=again).is_whole
 
 

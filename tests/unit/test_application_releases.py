@@ -22,6 +22,7 @@ from pipeline.domain.tables import Definitions
 from pipeline.errors import ConflictError, IntegrityError, NotAllowedError, NotFoundError, ObjectConflictError, RuleError, UsageError
 from pipeline.ports import Append
 from pipeline.stages.intake import content_name
+from pipeline.verifier import PROOFS
 from tests.factories import (
     DEFINITIONS,
     FUND,
@@ -357,24 +358,26 @@ class TestApprove:
 
 
 class TestPublish:
-    def test_the_files_come_first_the_manifest_last_and_then_the_index(self) -> None:
+    def test_the_files_come_first_then_what_proves_them_the_manifest_last_and_then_the_index(self) -> None:
         world = at("approved")
         published = releases.publish(world.services("worker"), FUND, "1.0.0")
         folder = f"datasets/{FUND}/v1.0.0"
         files = [f"{folder}/{file.path}" for file in published.files if file.path != "MANIFEST"]
+        proofs = [f"{folder}/{path}" for path in ("MANIFEST.sig", "MANIFEST.time", "release.json", "release.json.sig")]
         lists = [f"datasets/{FUND}/{name}" for name in ("notices/1.0.0.json", *LISTS)]
-        assert world.public.puts == [*files, f"{folder}/MANIFEST", *lists]
+        assert world.public.puts == [*files, *proofs, f"datasets/{FUND}/allowed_signers", f"{folder}/MANIFEST", *lists]
         assert len(files) > 10
-        assert {path: hashlib.sha256(content).hexdigest() for path, content in published_objects(world).items()} == {
+        assert {path: hashlib.sha256(content).hexdigest() for path, content in published_objects(world).items() if path not in PROOFS} == {
             file.path: file.sha256 for file in published.files
         }
 
     def test_the_event_is_appended_when_the_files_stand_and_not_before(self) -> None:
         world = at("approved")
-        world.public.dies_after = len(release_of(world).files)
+        files = len(release_of(world).files) + len(PROOFS)
+        world.public.dies_after = files + 1  # and the allowed signers
         with pytest.raises(Crash):
             releases.publish(world.services("worker"), FUND, "1.0.0")
-        assert (len(published_objects(world)), states(world)) == (len(release_of(world).files), {"1.0.0": "approved"})
+        assert (len(published_objects(world)), states(world)) == (files, {"1.0.0": "approved"})
 
     def test_publishing_again_appends_nothing_and_changes_no_byte(self) -> None:
         world = at("published")
@@ -385,7 +388,7 @@ class TestPublish:
     @pytest.mark.parametrize("side", ["dies_before", "dies_after"])
     def test_publishing_that_dies_anywhere_ends_the_same_when_it_is_done_again(self, side: str) -> None:
         expected = world_at("published")
-        puts = len(release_of(expected).files) + 1 + len(LISTS)
+        puts = len(release_of(expected).files) + len(PROOFS) + 2 + len(LISTS)
         for place in range(1, puts + 1):
             world = at("approved")
             setattr(world.public, side, place)

@@ -72,6 +72,8 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
         ev.ReleaseReturned(version="1.1.0", round=2, manifest=A, reason="figures_wrong"),
         ev.ReleasePublished(version="1.1.0", round=2, manifest=A),
         ev.ReleaseWithdrawn(version="1.1.0", reason="legal_request"),
+        ev.SigningKeyAnnounced(public_key="ssh-ed25519 AAAA", fingerprint="SHA256:first"),
+        ev.SigningKeyReplaced(public_key="ssh-ed25519 BBBB", fingerprint="SHA256:second", replaces="SHA256:first"),
     )
 }
 

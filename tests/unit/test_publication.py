@@ -90,7 +90,9 @@ def descriptor(files):
 
 def test_a_version_has_its_tables_twice_its_papers_and_a_manifest_last():
     files = rendered()
-    assert list(files) == ["CHANGELOG.md", "README.md", "codelists.csv", "datapackage.json", "results.csv", "results.parquet", "MANIFEST"]
+    metadata = ["CITATION.cff", "croissant.json", "dcat.jsonld", "results.csv-metadata.json"]
+    papers = ["CHANGELOG.md", "README.md", "codelists.csv", "datapackage.json", *metadata]
+    assert list(files) == [*sorted([*papers, "results.csv", "results.parquet"]), "MANIFEST"]
 
 
 def test_a_csv_file_is_rfc_4180_with_fixed_scale_iso_dates_and_nothing_for_null():

@@ -20,6 +20,7 @@ def test_everything_has_a_place_under_home(tmp_path: Path) -> None:
         public_url=f"file://{tmp_path}/my%20work/public",
         inbox=tmp_path / "my work" / "inbox",
         key_file=tmp_path / "my work" / "secrets" / "pseudonym.key",
+        signing_key_file=tmp_path / "my work" / "secrets" / "release.key",
         definitions=None,
         actor="",
         fixed_now=None,
@@ -41,6 +42,7 @@ def test_each_part_can_be_moved_elsewhere(tmp_path: Path) -> None:
             "OUTCOMES_PUBLIC_URL": "s3://open/a",
             "OUTCOMES_INBOX": str(tmp_path / "drop"),
             "OUTCOMES_KEY_FILE": str(tmp_path / "key"),
+            "OUTCOMES_SIGNING_KEY_FILE": str(tmp_path / "release"),
             "OUTCOMES_DEFINITIONS": str(tmp_path / "rules"),
             "OUTCOMES_ACTOR": "ann",
             "OUTCOMES_READER_MEMORY_MB": "512",
@@ -49,6 +51,7 @@ def test_each_part_can_be_moved_elsewhere(tmp_path: Path) -> None:
     )
     assert (settings.log_url, settings.restricted_url, settings.public_url) == ("postgresql://somewhere/log", "s3://closed/a", "s3://open/a")
     assert (settings.inbox, settings.key_file, settings.definitions) == (tmp_path / "drop", tmp_path / "key", tmp_path / "rules")
+    assert settings.signing_key_file == tmp_path / "release"
     assert (settings.actor, settings.reader_memory_mb, settings.reader_seconds) == ("ann", 512, 7)
 
 

@@ -353,7 +353,7 @@ def test_the_same_public_files_give_the_same_bytes(store: MemoryStore, site: Pat
 
 def test_the_files_of_the_version_are_copied_as_they_are(store: MemoryStore, site: Path) -> None:
     names = list(store.names(NEWEST))
-    assert len(names) == 19
+    assert len(names) == 29
     for name in [*names, f"datasets/{FUND}/latest.json", f"datasets/{FUND}/versions.json"]:
         assert (site / name).read_bytes() == store.get(name)
 

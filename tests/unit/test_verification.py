@@ -14,6 +14,7 @@ from pipeline.errors import IntegrityError, NotFoundError
 from pipeline.stages.frames import from_rows
 from pipeline.stages.publication import ReleaseAbout, render
 from pipeline.stages.verification import manifest_bytes, parse_manifest, read_csv, read_parquet, sha256, verify_folder
+from pipeline.verifier import content_hash
 
 PROJECTS = TableSchema(
     name="projects",
@@ -89,6 +90,7 @@ def described(files, **changes):
         resource.update(hash=f"sha256:{sha256(content)}", bytes=len(content))
         if resource["path"] == "projects.csv":
             resource.update(changes)
+    package["openoutcomes"]["content"] = content_hash({"projects.csv": sha256(files["projects.csv"])}, ["projects.csv"])
     return sealed(files | {"datapackage.json": json.dumps(package).encode()})
 
 
@@ -244,6 +246,15 @@ def test_a_data_package_of_another_shape_is_named(content):
 def test_a_folder_without_a_data_package_is_named():
     assert problems(sealed({path: content for path, content in FILES.items() if path != "datapackage.json"})) == {
         "datapackage.json": "missing: MANIFEST does not list it"
+    }
+
+
+def test_tables_with_another_hash_of_content_than_the_data_package_gives_are_named():
+    files = described(FILES)
+    package = json.loads(files["datapackage.json"])
+    package["openoutcomes"]["content"] = f"sha256:{HASH}"
+    assert problems(sealed(files | {"datapackage.json": json.dumps(package).encode()})) == {
+        "datapackage.json": "disagrees: the tables do not have the hash of content that it gives"
     }
 
 
