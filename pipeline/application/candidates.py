@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.application.erasures import read_erasures
 from pipeline.application.register import fund_record, project_records
 from pipeline.application.services import Services, read_ledger, unseal_path
 from pipeline.domain import release
@@ -16,7 +17,7 @@ from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import comparison, frames, protection, publication, registration, revisions
+from pipeline.stages import comparison, frames, protection, publication, redaction, registration, revisions
 
 RETURNS = pa.schema(
     [
@@ -81,21 +82,44 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
 
     Raises: NotFoundError and IntegrityError when public files are not what was approved.
     """
-    stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
-    before = [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
     return [
         protection.Past(
             public=read_published(services, fund_id, item),
             true=_tabulate(services, read_ledger(services, item.draft.position), fund_id, item.draft),
         )
-        for item in before
+        for item in _before(services, fund_id, pinned)
     ]
 
 
 def count_revisions(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[revisions.Revisions]:
     """Return what changed from release to release up to a draft: without a value."""
     now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
-    return revisions.count_revisions([*(past.true for past in earlier), now], services.definitions)
+    gone = _lost_rows(services, fund_id, pinned)
+    true = [
+        redaction.as_published(past.true, past.public, services.definitions) if is_lost else past.true
+        for past, is_lost in zip(earlier, gone, strict=True)
+    ]
+    return revisions.count_revisions([*true, now], services.definitions)
+
+
+def as_told(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[Mapping[str, pa.Table]]:
+    """Return the releases before a draft as the audit is told of them: as the public has them, and without the rows that were erased since."""
+    gone = _lost_rows(services, fund_id, pinned)
+    return [
+        redaction.as_redacted(past.public, past.true, services.definitions) if is_lost else past.public
+        for past, is_lost in zip(earlier, gone, strict=True)
+    ]
+
+
+def _lost_rows(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Sequence[bool]:
+    """Return of each release before a draft whether rows that it was made of were erased since."""
+    gone = read_erasures(services)
+    return [bool(gone.by_file and gone.of_ledger(read_ledger(services, item.draft.position), fund_id)) for item in _before(services, fund_id, pinned)]
+
+
+def _before(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Sequence[Release]:
+    stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
+    return [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
 
 
 def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:
@@ -110,7 +134,10 @@ def read_published(services: Services, fund_id: str, published: Release) -> Mapp
 
 
 def _tabulate(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted) -> Mapping[str, pa.Table]:
-    paths = {table: [unseal_path(services.restricted, file.sha256) for file in ledger.facts(fund_id, table)] for table in FACT_TABLES}
+    kept = read_erasures(services)  # not only where a file is gone: until an erasure is finished, its rows still stand there
+    paths = {
+        table: [unseal_path(services.restricted, file.sha256) for file in kept.resolve_all(ledger.facts(fund_id, table))] for table in FACT_TABLES
+    }
     records = project_records(services, ledger, fund_id)
     register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))
     register["returns"] = _returns(ledger, fund_id)

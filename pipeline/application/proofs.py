@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from pipeline.application import releases
 from pipeline.application.candidates import make_candidate
-from pipeline.application.services import Services
+from pipeline.application.erasures import erased, read_erasures
+from pipeline.application.services import Services, read_ledger
 from pipeline.domain.release import FINAL, Release
-from pipeline.errors import NotAllowedError, NotFoundError
+from pipeline.errors import ErasedError, NotAllowedError, NotFoundError
 from pipeline.ports import ChainFault, Head
 from pipeline.stages import verification
 
@@ -26,12 +27,13 @@ class Rebuilt:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One look at everything that can be proven for a fund."""
+    """One look at everything that can be proven for a fund. `erased` says why the newest release cannot be rebuilt, where that is so: no fault."""
 
     fund_id: str
     chain: ChainFault | None
     versions: Sequence[tuple[str, verification.Verification]]
     rebuilt: Rebuilt | None
+    erased: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -42,11 +44,15 @@ class Proof:
 def rebuild(services: Services, fund_id: str, version: str) -> Rebuilt:
     """Build a release again from the log and compare every byte with what was recorded.
 
-    Raises: NotAllowedError when it was never built, or other schemas or rules are installed than it was made with.
+    Raises: NotAllowedError when it was never built, or other schemas or rules are installed than it was made with; ErasedError when rows that it
+    was made of were erased.
     """
     recorded = releases.load(services, fund_id).release(version)
     if recorded.manifest is None:
         raise NotAllowedError(f"Release {version} has not been built; there is nothing to compare with.")
+    gone = read_erasures(services).of_ledger(read_ledger(services, recorded.draft.position), fund_id)
+    if gone:
+        raise erased(f"A part of what release {version} was made of, which can be verified and no longer rebuilt,", gone)
     releases.check_definitions(services, recorded.draft)
     candidate = make_candidate(services, fund_id, recorded.draft)
     before = {file.path: file.sha256 for file in recorded.files}
@@ -79,7 +85,12 @@ def verify(services: Services, fund_id: str, *, with_rebuild: bool = True) -> Pr
     versions = [(item.version, verify_version(services, fund_id, item)) for item in published]
     chain = services.log.verify(_published_head(services, fund_id, newest) if versions[-1][1].ok else None)
     proof = Proof(fund_id=fund_id, chain=chain, versions=versions, rebuilt=None)
-    return replace(proof, rebuilt=rebuild(services, fund_id, newest)) if with_rebuild and proof.is_whole else proof
+    if not with_rebuild or not proof.is_whole:
+        return proof
+    try:
+        return replace(proof, rebuilt=rebuild(services, fund_id, newest))
+    except ErasedError as error:
+        return replace(proof, erased=str(error))
 
 
 def _published_head(services: Services, fund_id: str, version: str) -> Head:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.application.candidates import Candidate, count_revisions, make_candidate, read_earlier
+from pipeline.application import checklist
+from pipeline.application.candidates import Candidate, as_told, count_revisions, make_candidate, read_earlier
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
 from pipeline.domain.events import DomainEvent, Recorded, ReleaseDrafted
@@ -93,7 +94,7 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
     tables = read_candidate(services, drafted)
     earlier = read_earlier(services, fund_id, drafted.draft)
     changes = count_revisions(services, fund_id, drafted.draft, earlier) if earlier else ()
-    report = attack.audit(tables, services.definitions.disclosure, [past.public for past in earlier], changes)
+    report = attack.audit(tables, services.definitions.disclosure, as_told(services, fund_id, drafted.draft, earlier), changes)
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest
     state, _ = _decide(
@@ -118,9 +119,18 @@ def suppression(services: Services, fund_id: str, version: str) -> Mapping[str, 
 def approve(services: Services, fund_id: str, version: str, manifest: str) -> Release:
     """Approve the candidate whose manifest hash the approver saw.
 
-    Raises: NotAllowedError when the approver drafted it or the audit failed; ConflictError when the hash is another.
+    Raises: NotAllowedError when the approver drafted it or sent a return in it, or an error of its checklist stands; ConflictError when the hash is
+    another.
     """
-    state, _ = _decide(services, fund_id, lambda now: release.decide_approve(now, version, manifest=manifest, actor=services.actor))
+    state = load(services, fund_id)
+    sent = checklist.submitters(read_ledger(services, state.release(version).draft.position), fund_id)
+
+    def decision(now: Releases) -> Sequence[DomainEvent]:
+        return release.decide_approve(now, version, manifest=manifest, actor=services.actor, submitters=sent, needed=services.approvals_needed)
+
+    if decision(state):
+        checklist.refuse(checklist.make(services, fund_id, version))
+    state, _ = _decide(services, fund_id, decision)
     return state.release(version)
 
 
@@ -140,6 +150,7 @@ def publish(services: Services, fund_id: str, version: str) -> Release:
     approved = state.release(version)
     if approved.state not in release.FINAL:
         release.check_publishable(state, approved)
+        checklist.check_standing(services, fund_id, approved)
         _copy_out(services, fund_id, approved)
         state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
     write_index(services, state)

@@ -97,8 +97,25 @@ def audit(version: VersionArgument, fund: Fund = None, actor: Actor = None, as_j
 
 
 @app.command()
+def checklist(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Say what stands in the way of approving a release, and how each is mended. Exit code 1 when an error keeps it from being approved.
+
+    Example: outcomes release checklist 1.1.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import checklist as checklists
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        made = checklists.make(services, _fund(services, fund), version)
+        printer.result(made, *checklists.describe(made))
+    if made.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
 def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
-    """Approve a candidate; not for the person who drafted it.
+    """Approve a candidate; not for who drafted it or sent a return in it, and not while an error of its checklist stands.
 
     Example: outcomes release approve 1.0.0 --manifest 3b1f... --as steward.two
     """
@@ -108,6 +125,10 @@ def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = Non
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
         approved = releases.approve(services, _fund(services, fund), version, manifest)
+        if approved.approved_by is None:
+            signed = f"{len(approved.approvals)} of {services.approvals_needed} people approved it; another person has to."
+            printer.result(approved, f"{approved.version}: {signed}")
+            return
         printer.result(approved, f"{approved.version}: approved by {approved.approved_by}. `outcomes release publish {version}` publishes it.")
 
 
@@ -172,7 +193,7 @@ def withdraw(
 
 @app.command()
 def rebuild(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
-    """Build a release again from the log and compare every byte. Exit code 7 when a file differs.
+    """Build a release again from the log and compare every byte. Exit code 7 when a file differs, 10 when rows that it was made of were erased.
 
     Example: outcomes release rebuild 1.0.0
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.domain.checklist import Item
 from pipeline.domain.findings import Rule
 from pipeline.errors import RuleError
 
@@ -62,7 +63,8 @@ class TableSchema:
 class Definitions:
     """Everything that is data and not code: table schemas, code lists, rules, disclosure rules, and a digest of each part.
 
-    `codelists` maps a list's name to code and label; `digests` has `schemas`, `rules` and `disclosure`.
+    `codelists` maps a list's name to code and label; `checklist` is what is looked at before a release goes out, by code; `digests` has `schemas`,
+    `rules` and `disclosure`.
     """
 
     tables: Mapping[Group, Mapping[str, TableSchema]]
@@ -71,6 +73,7 @@ class Definitions:
     disclosure: Mapping[str, Any]
     suites: Mapping[str, Mapping[str, Any]]
     digests: Mapping[str, str]
+    checklist: Mapping[str, Item] = field(default_factory=dict)
 
     def table(self, group: Group, name: str) -> TableSchema:
         """Return one table schema. Raises: RuleError when there is none of that name."""
