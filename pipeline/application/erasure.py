@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.application import erasures
+from pipeline.application import erasures, releases
 from pipeline.application.facts import fact_paths
-from pipeline.application.services import Services, hash_file, seal, unseal, unseal_path
+from pipeline.application.services import Services, hash_file, read_ledger, seal, unseal, unseal_path
 from pipeline.domain import release, submission
 from pipeline.domain.erasure import REASONS, DestroyedObject, ParticipantErased, RedactedFile, SubmissionRedacted
 from pipeline.domain.events import DomainEvent, FactFile, Recorded
@@ -152,7 +152,7 @@ def find(services: Services, project_id: str, reference: str) -> Plan:
 
 
 def finish(services: Services, inbox: Path | None = None) -> None:
-    """Destroy everything that erasures have decided to destroy; what is gone already stays gone."""
+    """Destroy everything that erasures have decided to destroy, and say so of the versions that it touches; what is gone already stays gone."""
     decided = erasures.events(services)
     objects = [item for recorded in decided for item in _destroyed(recorded)]
     for item in objects:
@@ -162,6 +162,11 @@ def finish(services: Services, inbox: Path | None = None) -> None:
         for path in [path for path in inbox.rglob("*") if path.is_file()]:
             if hash_file(path) in deliveries:
                 path.unlink(missing_ok=True)
+    if decided:
+        for fund_id in sorted(read_ledger(services).funds):
+            state = releases.load(services, fund_id)
+            if state.newest is not None:
+                releases.write_index(services, state)
 
 
 def certificates(services: Services) -> Sequence[Certificate]:

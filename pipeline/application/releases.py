@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.application import checklist
 from pipeline.application.candidates import Candidate, as_told, count_revisions, make_candidate, read_earlier
+from pipeline.application.notes import of_versions
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
 from pipeline.domain.events import DomainEvent, Recorded, ReleaseDrafted
@@ -188,6 +189,7 @@ def write_index(services: Services, state: Releases) -> None:
     published = [item for item in state.all if item.state in release.FINAL]
     standing = [item for item in published if item.state == "published"]
     folder = f"datasets/{state.fund_id}"
+    notes = of_versions(services, state.fund_id, published)
     versions = [
         {
             "version": item.version,
@@ -197,6 +199,7 @@ def write_index(services: Services, state: Releases) -> None:
             "manifest": item.manifest,
             "status": item.state,
             "reason": item.reason,
+            "notes": notes.get(item.version, []),
         }
         for item in published
     ]
