@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -54,7 +55,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     ledger = read_ledger(services, pinned.position)
     if ledger.digest(fund_id) != pinned.ledger or ledger.chain_head != pinned.chain_head:
         raise IntegrityError(f"The log at position {pinned.position} is not what release {pinned.version} was pinned to. `outcomes events verify`.")
-    unprotected = _tabulate(services, ledger, fund_id, pinned)
+    unprotected = tabulate(services, ledger, fund_id, pinned)
     protected = protection.protect(unprotected, services.definitions, read_earlier(services, fund_id, pinned))
     _check_tables(services, protected.tables)
     base = _base(services, fund_id, pinned)
@@ -85,7 +86,7 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
     return [
         protection.Past(
             public=read_published(services, fund_id, item),
-            true=_tabulate(services, read_ledger(services, item.draft.position), fund_id, item.draft),
+            true=tabulate(services, read_ledger(services, item.draft.position), fund_id, item.draft),
         )
         for item in _before(services, fund_id, pinned)
     ]
@@ -93,7 +94,7 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
 
 def count_revisions(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Sequence[revisions.Revisions]:
     """Return what changed from release to release up to a draft: without a value."""
-    now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
+    now = tabulate(services, read_ledger(services, pinned.position), fund_id, pinned)
     gone = _lost_rows(services, fund_id, pinned)
     true = [
         redaction.as_published(past.true, past.public, services.definitions) if is_lost else past.true
@@ -133,10 +134,15 @@ def read_published(services: Services, fund_id: str, published: Release) -> Mapp
     return comparison.read_published(lambda path: services.public.get(f"{folder}/{path}"))
 
 
-def _tabulate(services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted) -> Mapping[str, pa.Table]:
+def tabulate(
+    services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted, elsewhere: Mapping[str, Path] | None = None
+) -> Mapping[str, pa.Table]:
+    """Return the tables of a ledger before protection, in memory. Args: elsewhere, where fact files lie that are not in the restricted store."""
     kept = read_erasures(services)  # not only where a file is gone: until an erasure is finished, its rows still stand there
+    lent = elsewhere or {}
     paths = {
-        table: [unseal_path(services.restricted, file.sha256) for file in kept.resolve_all(ledger.facts(fund_id, table))] for table in FACT_TABLES
+        table: [lent.get(file.sha256) or unseal_path(services.restricted, file.sha256) for file in kept.resolve_all(ledger.facts(fund_id, table))]
+        for table in FACT_TABLES
     }
     records = project_records(services, ledger, fund_id)
     register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))

@@ -113,6 +113,32 @@ def checklist(version: VersionArgument, fund: Fund = None, as_json: Json = False
         raise typer.Exit(1)
 
 
+@app.command(name="what-if")
+def what_if(
+    threshold: Annotated[int | None, typer.Option(help="Hide figures that fewer people than this stand behind.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave a project out; may be given several times.")] = None,
+    including: Annotated[
+        list[str] | None, typer.Option("--with", metavar="REVISION", help="Take in a return that passed and waits; may be given several times.")
+    ] = None,
+    fund: Fund = None,
+    as_json: Json = False,
+) -> None:
+    """Show which cells would appear, vanish or change if the inputs were others. Nothing is drafted, recorded or kept.
+
+    Examples: outcomes release what-if --threshold 10 · outcomes release what-if --without SYN-P01 --with SYN-P02/2021-Q3/2
+    """
+    from pipeline import bootstrap
+    from pipeline.application import what_if as questions
+    from pipeline.domain.submission import RevisionKey
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        keys = [RevisionKey.parse(text) for text in including or ()]
+        question = questions.Question(threshold=threshold, without=without or (), including=keys)
+        answer = questions.what_if(services, _fund(services, fund), question)
+        printer.result(answer, *questions.describe(answer))
+
+
 @app.command()
 def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
     """Approve a candidate; not for who drafted it or sent a return in it, and not while an error of its checklist stands.
