@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pipeline
 from pipeline.adapters.definitions import find_definitions, find_lock, load_definitions, with_rules
 from pipeline.adapters.event_log import migrate_log, open_log
-from pipeline.adapters.object_store import open_store
+from pipeline.adapters.object_store import open_restricted_store, open_store
 from pipeline.adapters.pseudonyms import KeyedPseudonymiser, make_key, read_key
 from pipeline.adapters.signing import FileSigner, make_signing_key
 from pipeline.settings import Settings
@@ -96,7 +96,7 @@ def open_services(environment: Mapping[str, str], actor: str | None = None, rule
     with open_log(settings.log_url) as log:
         yield Services(
             log=log,
-            restricted=open_store(settings.restricted_url, settings.home / "cache" / "restricted"),
+            restricted=open_restricted_store(settings.restricted_url, settings.home / "cache" / "restricted"),
             public=open_store(settings.public_url, settings.home / "cache" / "public"),
             reader=ContainedReader(definitions, settings.reader_memory_mb, settings.reader_seconds),
             structure=DuckDbChecker(definitions),
@@ -109,6 +109,7 @@ def open_services(environment: Mapping[str, str], actor: str | None = None, rule
             clock=clock_of(settings),
             actor=actor or settings.actor or getpass.getuser(),
             code=code_version(),
+            approvals_needed=settings.approvals,
         )
 
 

@@ -14,7 +14,8 @@ broken, or that the record no longer agrees with itself. A message says what, wh
     │   └── HeldError               a return that passed waits for what a person has to say
     ├── IntegrityError           7  the log, a release or a stored object is not what was recorded
     ├── UnavailableError         8  a store or the log cannot be reached, or is full
-    └── RuleError                9  a schema, suite, rule or table definition of ours is broken
+    ├── RuleError                9  a schema, suite, rule or table definition of ours is broken
+    └── ErasedError             10  it was destroyed when a participant was erased, as it had to be: no alarm, and no way back
 """
 
 
@@ -86,3 +87,9 @@ class RuleError(OpenOutcomesError):
     """A schema, suite, rule or table definition of ours is broken: the data was not judged."""
 
     exit_code = 9
+
+
+class ErasedError(OpenOutcomesError):
+    """It was destroyed when a participant was erased: what was published can be verified, but no longer rebuilt."""
+
+    exit_code = 10

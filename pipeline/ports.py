@@ -110,6 +110,18 @@ class ObjectStore(Protocol):
         ...
 
 
+class RestrictedStore(ObjectStore, Protocol):
+    """The store of what is not public. Only here can an object be destroyed: what is published stays."""
+
+    def destroy(self, name: str) -> bool:
+        """Destroy an object with every copy and version of it that the store keeps, and what a writer of it left behind when it died.
+
+        Returns: whether there was anything; destroying it again finds nothing.
+        Raises: UnavailableError when the store keeps it all the same.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class ReturnTable:
     """One table of a return as it was delivered: every cell text, rows numbered as the person sees them.

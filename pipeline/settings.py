@@ -30,6 +30,7 @@ class Settings:
     fixed_now: datetime | None
     reader_memory_mb: int
     reader_seconds: int
+    approvals: int = 1
 
     @classmethod
     def parse(cls, environment: Mapping[str, str]) -> Settings:
@@ -54,6 +55,7 @@ class Settings:
             fixed_now=_instant(given.get("NOW")),
             reader_memory_mb=_positive("READER_MEMORY_MB", given.get("READER_MEMORY_MB", "2048")),
             reader_seconds=_positive("READER_SECONDS", given.get("READER_SECONDS", "120")),
+            approvals=_positive("APPROVALS", given.get("APPROVALS", "1")),
         )
 
 

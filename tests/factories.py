@@ -31,7 +31,7 @@ from pipeline.errors import StaleStreamError
 from pipeline.ports import Append, ReadReturn, ReturnTable, idle
 from pipeline.stages import frames
 from pipeline.stages.registration import REGISTER_TABLES
-from tests.fakes import FixedClock, MemoryLog, MemoryStore
+from tests.fakes import FixedClock, MemoryLog, MemoryStore, RestrictedMemoryStore
 
 Row = dict[str, Any]
 
@@ -259,7 +259,7 @@ class World:
 
     definitions: Definitions = DEFINITIONS
     log: MemoryLog = field(default_factory=MemoryLog)
-    restricted: MemoryStore = field(default_factory=MemoryStore)
+    restricted: RestrictedMemoryStore = field(default_factory=RestrictedMemoryStore)
     public: FragileStore = field(default_factory=FragileStore)
     clock: FixedClock = field(default_factory=lambda: FixedClock(NOW))
     reader: JsonReader = field(default_factory=JsonReader)

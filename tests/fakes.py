@@ -118,3 +118,13 @@ class MemoryStore:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         yield from sorted(name for name in self.objects if name.startswith(prefix))
+
+
+class RestrictedMemoryStore(MemoryStore):
+    """A `RestrictedStore` of bytes in a mapping."""
+
+    def destroy(self, name: str) -> bool:
+        check_name(name)
+        if self._folder is not None:
+            (self._folder / name).unlink(missing_ok=True)
+        return self.objects.pop(name, None) is not None

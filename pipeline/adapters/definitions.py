@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import rfc8785
 
+from pipeline.domain.checklist import Item
 from pipeline.domain.findings import Rule, Severity
 from pipeline.domain.tables import GROUPS, Definitions, Field, FieldType, TableSchema
 from pipeline.errors import ConfigurationError, RuleError
@@ -60,6 +61,7 @@ def load_definitions(folder: Path) -> Definitions:
         rules=rules,
         disclosure=disclosure,
         suites=suites,
+        checklist=_read_checklist(schemas / "checklist.json"),
         digests={
             "schemas": _digest([*(path for group in GROUPS for path in schemas.glob(f"{group}/*.json")), *schemas.glob("codelists/*.csv")]),
             "rules": _digest([*(schemas / "rules").glob("*.json"), *(folder / "expectations").glob("*.json")]),
@@ -168,6 +170,14 @@ def _read_rules(folder: Path) -> Mapping[str, Rule]:
                 raise RuleError(f"The rule {rule.id} stands twice in the catalogue.")
             rules[rule.id] = rule
     return dict(sorted(rules.items()))
+
+
+def _read_checklist(path: Path) -> Mapping[str, Item]:
+    with _written_right(path):
+        items = [Item(**entry) for entry in _read_json(path)["items"]]
+    if not items or len({item.code for item in items}) < len(items):
+        raise RuleError("The checklist is empty, or has an item twice.")
+    return {item.code: item for item in items}
 
 
 def _read_rule(entry: Mapping[str, Any]) -> Rule:

@@ -7,6 +7,7 @@ is whole or not there, and never overwritten. Folders are synced as well, or a p
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -120,7 +121,8 @@ class FolderStore:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / uuid4().hex
         try:
-            with unfinished.open("xb") as file:
+            with unfinished.open("xb") as file, unfinished.open("rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)  # says until it has its name that somebody is at it: what a dead writer left has no lock
                 if isinstance(content, bytes):
                     file.write(content)
                 else:
@@ -128,7 +130,8 @@ class FolderStore:
                         shutil.copyfileobj(source, file, _PIECE)
                 file.flush()
                 os.fsync(file.fileno())
-            yield unfinished
+                file.close()
+                yield unfinished
         finally:
             unfinished.unlink(missing_ok=True)
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline.errors import ConfigurationError, NotFoundError, UsageError
-from pipeline.ports import ObjectStore
+from pipeline.ports import ObjectStore, RestrictedStore
+
+Folder = TypeVar("Folder")
+Bucket = TypeVar("Bucket")
 
 LONGEST_NAME = 512
 LONGEST_SEGMENT = 200
@@ -26,28 +31,40 @@ def open_store(url: str, cache: Path) -> ObjectStore:
 
     Raises: ConfigurationError when the URL is none.
     """
+    from pipeline.adapters.folder_store import FolderStore
+    from pipeline.adapters.s3_store import S3Store
+
+    return _open(url, cache, FolderStore, S3Store)
+
+
+def open_restricted_store(url: str, cache: Path) -> RestrictedStore:
+    """Open a store of which objects can be destroyed. Raises: ConfigurationError when the URL is none."""
+    from pipeline.adapters.destruction import RestrictedFolderStore, RestrictedS3Store
+
+    return _open(url, cache, RestrictedFolderStore, RestrictedS3Store)
+
+
+def _open(url: str, cache: Path, folder: Callable[[Path], Folder], bucket: Callable[..., Bucket]) -> Folder | Bucket:
     try:
         parts = urlsplit(url)
     except ValueError:
         raise ConfigurationError("A store's URL cannot be read. It looks like file:///absolute/folder or s3://bucket/prefix.") from None
     if parts.scheme == "file":
-        return _open_folder(parts.netloc, unquote(parts.path))
+        return folder(_folder(parts.netloc, unquote(parts.path)))
     if parts.scheme == "s3":
-        return _open_bucket(parts.netloc, parts.path.strip("/"), dict(parse_qsl(parts.query)), cache)
+        name, prefix, settings = parts.netloc, parts.path.strip("/"), dict(parse_qsl(parts.query))
+        _check_bucket(name, prefix, settings)
+        return bucket(name, prefix, cache, endpoint_url=settings.get("endpoint_url"), region=settings.get("region"))
     raise ConfigurationError("A store's URL must start with file:/// or s3://.")
 
 
-def _open_folder(host: str, path: str) -> ObjectStore:
-    from pipeline.adapters.folder_store import FolderStore
-
+def _folder(host: str, path: str) -> Path:
     if host not in ("", "localhost") or not path.startswith("/"):
         raise ConfigurationError("A folder is named by an absolute path: file:///absolute/folder (three slashes).")
-    return FolderStore(Path(path))
+    return Path(path)
 
 
-def _open_bucket(bucket: str, prefix: str, settings: dict[str, str], cache: Path) -> ObjectStore:
-    from pipeline.adapters.s3_store import S3Store
-
+def _check_bucket(bucket: str, prefix: str, settings: dict[str, str]) -> None:
     if not _BUCKET.fullmatch(bucket):
         raise ConfigurationError(
             "A bucket is named like s3://bucket/prefix. Credentials never stand in the URL: boto3 finds them in its usual places."
@@ -56,7 +73,6 @@ def _open_bucket(bucket: str, prefix: str, settings: dict[str, str], cache: Path
         raise ConfigurationError(f"The URL of an S3 store has a setting that is not known. Known are {' and '.join(_S3_SETTINGS)}.")
     if prefix:
         check_name(prefix)
-    return S3Store(bucket, prefix, cache, endpoint_url=settings.get("endpoint_url"), region=settings.get("region"))
 
 
 def check_name(name: str) -> None:

@@ -109,7 +109,7 @@ class S3Store:
 
         The store is asked every time, so that an object that was destroyed or replaced is not served from the copies.
         """
-        folder = self._cache / hashlib.sha256(name.encode()).hexdigest()[:32]
+        folder = self._kept(name)
         standing = self._head(self._key(name))
         if standing is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -132,6 +132,10 @@ class S3Store:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield entry["Key"].removeprefix(self._prefix)
+
+    def _kept(self, name: str) -> Path:
+        """Return the folder in which copies of an object are kept on this machine."""
+        return self._cache / hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def _key(self, name: str) -> str:
         check_name(name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.application.erasures import read_erasures
 from pipeline.application.register import fund_record, project_records
 from pipeline.application.services import Services, read_ledger, unseal_path
 from pipeline.application.tracing import find_tracing
@@ -17,7 +19,7 @@ from pipeline.domain.findings import in_order
 from pipeline.domain.ledger import FACT_TABLES, Ledger
 from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
-from pipeline.stages import audit, changes, comparison, frames, protection, publication, registration, revisions, tabulation
+from pipeline.stages import audit, changes, comparison, frames, protection, publication, redaction, registration, revisions, tabulation
 from pipeline.stages.causes import Explainer, veil
 
 RETURNS = pa.schema(
@@ -57,7 +59,7 @@ def make_candidate(services: Services, fund_id: str, pinned: ReleaseDrafted) -> 
     if ledger.digest(fund_id) != pinned.ledger or ledger.chain_head != pinned.chain_head:
         raise IntegrityError(f"The log at position {pinned.position} is not what release {pinned.version} was pinned to. `outcomes events verify`.")
     earlier = read_earlier(services, fund_id, pinned)
-    unprotected = _tabulate(services, ledger, fund_id, pinned, [past.public for past in earlier])
+    unprotected = tabulate(services, ledger, fund_id, pinned, [past.public for past in earlier])
     protected = protection.protect(unprotected, services.definitions, earlier)
     _check_tables(services, protected.tables)
     base = _base(services, fund_id, pinned)
@@ -106,32 +108,49 @@ def read_earlier(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Se
 
     Raises: NotFoundError and IntegrityError when public files are not what was approved.
     """
-    stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
-    before = [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
     found = []
-    for item in before:
+    for item in _before(services, fund_id, pinned):
         public = read_published(services, fund_id, item)
         ledger = read_ledger(services, item.draft.position)
-        found.append(protection.Past(public=public, true=_tabulate(services, ledger, fund_id, item.draft, [public])))
+        found.append(protection.Past(public=public, true=tabulate(services, ledger, fund_id, item.draft, [public])))
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What the audit is told of the true tables: which figures changed from release to release, and which payments are made by price. No value."""
+    """What the audit is told besides the candidate's files.
 
+    The public tables of the releases before, as they would be without the rows that were erased since; and of the true tables two facts and no value:
+    which figures changed from release to release, and which payments are made by price.
+    """
+
+    earlier: Sequence[Mapping[str, pa.Table]]
     revisions: Sequence[revisions.Revisions]
     by_price: Sequence[frozenset[tuple[object, ...]]]
 
 
 def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier: Sequence[protection.Past]) -> Told:
     """Return what an attacker is supposed to know besides the public files of a draft and the releases before it."""
-    now = _tabulate(services, read_ledger(services, pinned.position), fund_id, pinned, [past.public for past in earlier])
-    true = [*(past.true for past in earlier), now]
+    now = tabulate(services, read_ledger(services, pinned.position), fund_id, pinned, [past.public for past in earlier])
+    definitions = services.definitions
+    gone = list(zip(earlier, _lost_rows(services, fund_id, pinned), strict=True))
+    true = [redaction.as_published(past.true, past.public, definitions) if is_lost else past.true for past, is_lost in gone]
     return Told(
-        revisions=revisions.count_revisions(true, services.definitions),
-        by_price=audit.find_made_by_price(true, services.definitions.disclosure),
+        earlier=[redaction.as_redacted(past.public, past.true, definitions) if is_lost else past.public for past, is_lost in gone],
+        revisions=revisions.count_revisions([*true, now], definitions),
+        by_price=audit.find_made_by_price([*(past.true for past in earlier), now], definitions.disclosure),
     )
+
+
+def _lost_rows(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Sequence[bool]:
+    """Return of each release before a draft whether rows that it was made of were erased since."""
+    gone = read_erasures(services)
+    return [bool(gone.by_file and gone.of_ledger(read_ledger(services, item.draft.position), fund_id)) for item in _before(services, fund_id, pinned)]
+
+
+def _before(services: Services, fund_id: str, pinned: ReleaseDrafted) -> Sequence[Release]:
+    stream = release.fold(fund_id, services.log.read_stream(release.release_stream(fund_id)))
+    return [item for item in stream.all if item.state in release.FINAL and Version.parse(item.version) < Version.parse(pinned.version)]
 
 
 def read_published(services: Services, fund_id: str, published: Release) -> Mapping[str, pa.Table]:
@@ -145,11 +164,24 @@ def read_published(services: Services, fund_id: str, published: Release) -> Mapp
     return comparison.read_published(lambda path: services.public.get(f"{folder}/{path}"))
 
 
-def _tabulate(
-    services: Services, ledger: Ledger, fund_id: str, pinned: ReleaseDrafted, public: Sequence[Mapping[str, pa.Table]]
+def tabulate(
+    services: Services,
+    ledger: Ledger,
+    fund_id: str,
+    pinned: ReleaseDrafted,
+    public: Sequence[Mapping[str, pa.Table]],
+    elsewhere: Mapping[str, Path] | None = None,
 ) -> Mapping[str, pa.Table]:
-    """Return the unprotected tables of a draft. The rows of the releases in `public` stay, whether or not there is anything left in them."""
-    paths = {table: [unseal_path(services.restricted, file.sha256) for file in ledger.facts(fund_id, table)] for table in FACT_TABLES}
+    """Return the tables of a ledger before protection, in memory. The rows of the releases in `public` stay, with nothing left in them or not.
+
+    Args: elsewhere, where fact files lie that are not in the restricted store.
+    """
+    kept = read_erasures(services)  # not only where a file is gone: until an erasure is finished, its rows still stand there
+    lent = elsewhere or {}
+    paths = {
+        table: [lent.get(file.sha256) or unseal_path(services.restricted, file.sha256) for file in kept.resolve_all(ledger.facts(fund_id, table))]
+        for table in FACT_TABLES
+    }
     records = project_records(services, ledger, fund_id)
     register = dict(registration.register_tables(services.definitions, fund_record(services, ledger, fund_id), records))
     register["returns"] = _returns(ledger, fund_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from pipeline.application.notes import of_versions
 from pipeline.application.services import Services
 from pipeline.domain import release
 from pipeline.domain.events import Recorded, ReleasePublished, ReleaseWithdrawn
@@ -33,9 +34,12 @@ def write_index(services: Services, fund_id: str) -> Indexed:
     A version whose files are damaged or gone is listed all the same, by what the log knows: that it was withdrawn must be read by everybody.
     """
     events = services.log.read_stream(release_stream(fund_id))
-    drafts = {item.version: item.draft for item in release.fold(fund_id, events).all}
+    versions = release.fold(fund_id, events).all
+    drafts = {item.version: item.draft for item in versions}
+    notes = of_versions(services, fund_id, [item for item in versions if item.state in release.FINAL])
     entries = []
-    for notice in notices_of(events):
+    for told in notices_of(events):
+        notice = replace(told, notes=notes.get(told.version, ()))
         services.public.replace(f"{_folder(fund_id)}notices/{notice.version}.json", catalogue.write(asdict(notice)))
         try:
             entries.append(read_entry(services.public, fund_id, notice))

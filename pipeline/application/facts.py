@@ -5,18 +5,20 @@ Called by the verbs of a return. Nothing here decides or appends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.application.erasures import Erasures, check_kept, read_erasures
 from pipeline.application.services import Services, seal, unseal_path
 from pipeline.domain.events import FactFile, RowCounts
 from pipeline.domain.findings import is_blocking
 from pipeline.domain.ledger import FACT_TABLES
 from pipeline.domain.submission import Revision, RevisionKey, SubmissionKey
-from pipeline.errors import NotAllowedError, UnavailableError
+from pipeline.errors import NotAllowedError, NotFoundError, UnavailableError
 from pipeline.ports import ReadReturn, ReturnTable
 from pipeline.stages import acceptance, frames
 
@@ -39,6 +41,8 @@ def make_facts(services: Services, key: RevisionKey, revision: Revision) -> Deli
     """
     if revision.is_quarantined:
         raise NotAllowedError(f"Revision {key} is quarantined; its bytes are not read again. Send a corrected file, which is a new revision.")
+    if revision.is_erased:
+        check_kept(services, revision.content, f"The file of revision {key}")
     read = services.reader.read(unseal_path(services.restricted, revision.content))
     if is_blocking(read.findings):
         rules = ", ".join(sorted({finding.rule for finding in read.findings}))
@@ -68,10 +72,23 @@ def read_facts(services: Services, files: Sequence[FactFile], columns: Mapping[s
     schemas = {name: frames.arrow_schema(services.definitions.table("facts", name)) for name in FACT_TABLES}
     wanted = {name: list(columns[name]) if columns is not None else schema.names for name, schema in schemas.items()}
     found = {name: [schema.empty_table().select(wanted[name])] for name, schema in schemas.items()}
-    for file in files:
-        path = unseal_path(services.restricted, file.sha256)
+    for file, path in fact_paths(services, files):
         found[file.table].append(pq.read_table(path, columns=wanted[file.table], page_checksum_verification=True))
     return {name: pa.concat_tables(tables) for name, tables in found.items()}
+
+
+def fact_paths(services: Services, files: Sequence[FactFile]) -> Iterator[tuple[FactFile, Path]]:
+    """Yield fact files with a local path of each; one that was redacted by an erasure is the one in its place, or none when no row was left."""
+    gone: Erasures | None = None
+    for file in files:
+        try:
+            yield file, unseal_path(services.restricted, file.sha256)
+        except NotFoundError:
+            gone = gone or read_erasures(services)
+            if file.sha256 not in gone.by_file:
+                raise
+            for kept in gone.resolve_all([file]):
+                yield kept, unseal_path(services.restricted, kept.sha256)
 
 
 def type_tables(services: Services, read: ReadReturn) -> Mapping[str, pa.Table]:

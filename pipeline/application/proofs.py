@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from pipeline.application import releases, signing
 from pipeline.application.candidates import make_candidate
-from pipeline.application.services import Services
+from pipeline.application.erasures import erased, read_erasures
+from pipeline.application.services import Services, read_ledger
 from pipeline.domain.events import ReleasePublished
 from pipeline.domain.release import FINAL, Release, Releases
 from pipeline.domain.signing import SigningKey, allowed_signers
-from pipeline.errors import IntegrityError, NotAllowedError, NotFoundError
+from pipeline.errors import ErasedError, IntegrityError, NotAllowedError, NotFoundError
 from pipeline.ports import ChainFault, Head
 from pipeline.stages import verification
 from pipeline.verifier import MANIFEST, STATEMENT
@@ -33,7 +34,8 @@ class Rebuilt:
 class Proof:
     """One look at everything that can be proven for a fund.
 
-    `signers_stand`: the public allowed signers are the keys that the log knows; `unknown` are public versions that it does not know.
+    `signers_stand`: the public allowed signers are the keys that the log knows; `unknown` are public versions that it does not know; `erased` says
+    why the newest release cannot be rebuilt, where that is so: no fault.
     """
 
     fund_id: str
@@ -42,6 +44,7 @@ class Proof:
     rebuilt: Rebuilt | None
     signers_stand: bool = True
     unknown: Sequence[str] = ()
+    erased: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -53,11 +56,15 @@ class Proof:
 def rebuild(services: Services, fund_id: str, version: str) -> Rebuilt:
     """Build a release again from the log and compare every byte with what was recorded.
 
-    Raises: NotAllowedError when it was never built, or other schemas or rules are installed than it was made with.
+    Raises: NotAllowedError when it was never built, or other schemas or rules are installed than it was made with; ErasedError when rows that it
+    was made of were erased.
     """
     recorded = releases.load(services, fund_id).release(version)
     if recorded.manifest is None:
         raise NotAllowedError(f"Release {version} has not been built; there is nothing to compare with.")
+    gone = read_erasures(services).of_ledger(read_ledger(services, recorded.draft.position), fund_id)
+    if gone:
+        raise erased(f"A part of what release {version} was made of, which can be verified and no longer rebuilt,", gone)
     releases.check_definitions(services, recorded.draft)
     candidate = make_candidate(services, fund_id, recorded.draft)
     before = {file.path: file.sha256 for file in recorded.files}
@@ -100,7 +107,12 @@ def verify(services: Services, fund_id: str, *, with_rebuild: bool = True) -> Pr
         versions = _check_statements(services, state, dict(versions), signed, keys)
     stands = not signed or _stands(services, signing.signers_path(fund_id), signers)
     proof = Proof(fund_id=fund_id, chain=chain, versions=versions, rebuilt=None, signers_stand=stands, unknown=unknown)
-    return replace(proof, rebuilt=rebuild(services, fund_id, newest)) if with_rebuild and proof.is_whole else proof
+    if not with_rebuild or not proof.is_whole:
+        return proof
+    try:
+        return replace(proof, rebuilt=rebuild(services, fund_id, newest))
+    except ErasedError as error:
+        return replace(proof, erased=str(error))
 
 
 def _find_unknown(services: Services, state: Releases) -> Sequence[str]:

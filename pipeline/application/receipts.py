@@ -146,7 +146,7 @@ def _of_revision(services: Services, now: Ledger, state: Submission, revision: R
     )
     if revision.rows is not None:
         rows = _fates(services, now, state.key, revision, replaced_by)
-        fates = receipt.count_fates(rows, revision.rows)
+        fates = receipt.count_fates(rows, revision.rows, revision.erased_rows)
         return replace(made, delivered=revision.rows.delivered, fates=fates, rows=[RowFate(**row) for row in rows.to_pylist()])
     if revision.report is None:
         return made

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.application import refusals
 from pipeline.application.services import Services, read_ledger, seal, unseal
 from pipeline.domain.events import DomainEvent, FundRegistered, ProjectRegistered, ProjectRevised
 from pipeline.domain.findings import Finding, in_order, is_blocking
@@ -52,6 +53,7 @@ def load_tables(services: Services, tables: Mapping[str, pa.Table], found: Seque
     records, findings = registration.make_records(tables, services.definitions)
     ledger = read_ledger(services)
     findings = [*found, *findings]
+    against: dict[str, Sequence[Finding]] = {}
     for project_id, record in records.projects.items():
         if project_id in ledger.projects:
             if ledger.fund_of[project_id] != records.fund_id:
@@ -59,10 +61,14 @@ def load_tables(services: Services, tables: Mapping[str, pa.Table], found: Seque
                     f"Project {project_id} belongs to fund {ledger.fund_of[project_id]}; a project keeps its fund. Nothing was loaded."
                 )
             before = json.loads(unseal(services.restricted, ledger.projects[project_id]))
-            findings += registration.check_revision(before, record, services.definitions)
+            against[project_id] = registration.check_revision(before, record, services.definitions)
+            findings += against[project_id]
     if is_blocking(findings):
+        refusals.record(services, records.fund_id, against)
         return RegisterLoad(fund_id=records.fund_id, registered=(), revised=(), unchanged=0, findings=in_order(findings), is_loaded=False)
     appends, registered, revised = _changes(services, records, ledger)
+    if refusals.standing(services, records.fund_id):
+        refusals.confirm(appends, services, records.fund_id)
     if appends:
         services.log.append(appends, actor=services.actor, recorded_at=services.clock())
     unchanged = len(records.projects) - len(registered) - len(revised)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.application import catalogue, history, signing
+from pipeline.application import catalogue, checklist, history, signing
 from pipeline.application.candidates import Candidate, make_candidate, read_earlier, tell_audit
 from pipeline.application.services import Services, decide, read_ledger, seal, unseal
 from pipeline.domain import release
@@ -98,10 +98,11 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
     report = attack.audit(
         tables,
         services.definitions.disclosure,
-        [past.public for past in earlier],
+        told.earlier,
         told.revisions,
         told.by_price,
         changes=_read_changes(services, drafted),
+        base=earlier[-1].public if earlier else None,
         keys={name: schema.primary_key for name, schema in services.definitions.tables["published"].items()},
     )
     seal(services.restricted, report.certificate.to_bytes())
@@ -130,8 +131,8 @@ def check_certificate(services: Services, fund_id: str, version: str) -> Sequenc
     certificate = attack.Certificate.parse(unseal(services.restricted, name))
     earlier = read_earlier(services, fund_id, audited.draft)
     told = tell_audit(services, fund_id, audited.draft, earlier)
-    public = [past.public for past in earlier]
-    return attack.check(certificate, read_candidate(services, audited), services.definitions.disclosure, public, told.revisions, told.by_price)
+    tables = read_candidate(services, audited)
+    return attack.check(certificate, tables, services.definitions.disclosure, told.earlier, told.revisions, told.by_price)
 
 
 def suppression(services: Services, fund_id: str, version: str) -> Mapping[str, Mapping[str, object]]:
@@ -148,9 +149,18 @@ def suppression(services: Services, fund_id: str, version: str) -> Mapping[str, 
 def approve(services: Services, fund_id: str, version: str, manifest: str) -> Release:
     """Approve the candidate whose manifest hash the approver saw.
 
-    Raises: NotAllowedError when the approver drafted it or the audit failed; ConflictError when the hash is another.
+    Raises: NotAllowedError when the approver drafted it or sent a return in it, or an error of its checklist stands; ConflictError when the hash is
+    another.
     """
-    state, _ = _decide(services, fund_id, lambda now: release.decide_approve(now, version, manifest=manifest, actor=services.actor))
+    state = load(services, fund_id)
+    sent = checklist.submitters(read_ledger(services, state.release(version).draft.position), fund_id)
+
+    def decision(now: Releases) -> Sequence[DomainEvent]:
+        return release.decide_approve(now, version, manifest=manifest, actor=services.actor, submitters=sent, needed=services.approvals_needed)
+
+    if decision(state):
+        checklist.refuse(checklist.make(services, fund_id, version))
+    state, _ = _decide(services, fund_id, decision)
     return state.release(version)
 
 
@@ -170,18 +180,19 @@ def publish(services: Services, fund_id: str, version: str) -> Release:
     approved = state.release(version)
     if approved.state not in release.FINAL:
         release.check_publishable(state, approved)
+        checklist.check_standing(services, fund_id, approved)
         _copy_out(services, state, approved)
         state, _ = _decide(services, fund_id, lambda now: release.decide_publish(now, version, manifest=str(approved.manifest)))
     elif signing.load_keys(services):
         signing.write_signers(services, fund_id)
-    _tell(services, fund_id)
+    tell(services, fund_id)
     return state.release(version)
 
 
 def withdraw(services: Services, fund_id: str, version: str, reason: str) -> Release:
     """Withdraw a published release with a public reason. Its files stay; the index says that it is withdrawn."""
     state, _ = _decide(services, fund_id, lambda now: release.decide_withdraw(now, version, reason))
-    _tell(services, fund_id)
+    tell(services, fund_id)
     return state.release(version)
 
 
@@ -213,7 +224,7 @@ def _read_changes(services: Services, built: Release) -> attack.ChangesFile | No
     return attack.ChangesFile(read_parquet(table), summary, words)
 
 
-def _tell(services: Services, fund_id: str) -> None:
+def tell(services: Services, fund_id: str) -> None:
     """Write everything that is derived from all versions of a fund: the lists and feeds first, then the revision triangles."""
     catalogue.write_index(services, fund_id)
     history.write_triangles(services.public, services.definitions, fund_id)

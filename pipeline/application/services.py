@@ -20,6 +20,7 @@ from pipeline.ports import (
     ObjectStore,
     Pseudonymiser,
     ReadRegister,
+    RestrictedStore,
     ReturnReader,
     Signer,
     StructureChecker,
@@ -33,10 +34,13 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The world as the verbs see it. `actor` is who acts; `code` is the version of the code that acts, with the hash of its lock file."""
+    """The world as the verbs see it. `actor` is who acts; `code` is the version of the code that acts, with the hash of its lock file.
+
+    `approvals_needed` is how many people have to approve a release.
+    """
 
     log: EventLog
-    restricted: ObjectStore
+    restricted: RestrictedStore
     public: ObjectStore
     reader: ReturnReader
     structure: StructureChecker
@@ -49,6 +53,7 @@ class Services:
     clock: Clock
     actor: str
     code: str
+    approvals_needed: int = 1
 
 
 def seal(store: ObjectStore, content: bytes) -> str:
@@ -63,15 +68,20 @@ def seal_file(store: ObjectStore, path: Path) -> tuple[str, int]:
 
     Raises: NotFoundError when the file is gone; ConflictError when somebody wrote to it meanwhile.
     """
-    try:
-        digest = hash_file(path)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path.name} is not there any more.") from None
+    digest = hash_delivery(path)
     store.put(content_name(digest), path)
     sealed = store.local(content_name(digest))
     if hash_file(sealed) != digest:
         raise ConflictError(f"{path.name} was written to while it was taken in. Take it in again when it is complete.")
     return digest, sealed.stat().st_size
+
+
+def hash_delivery(path: Path) -> str:
+    """Return the SHA-256 of a file that is to be taken in. Raises: NotFoundError when it is gone."""
+    try:
+        return hash_file(path)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path.name} is not there any more.") from None
 
 
 def unseal(store: ObjectStore, digest: str) -> bytes:

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.application import corrections
+from pipeline.application.erasures import check_kept
 from pipeline.application.facts import TYPED_TABLES, DeliveredFacts, make_facts, pseudonyms_of, read_facts, seal_facts, type_tables
 from pipeline.application.register import fund_record
-from pipeline.application.services import Services, decide, read_ledger, seal, seal_file, unseal, unseal_path
+from pipeline.application.services import Services, decide, hash_delivery, read_ledger, seal, seal_file, unseal, unseal_path
 from pipeline.domain import submission
 from pipeline.domain.events import DomainEvent, Recorded
 from pipeline.domain.findings import Finding, Severity, is_blocking
@@ -22,6 +23,7 @@ from pipeline.domain.ledger import Ledger
 from pipeline.domain.submission import Revision, RevisionKey, Submission, SubmissionKey
 from pipeline.errors import HeldError, NotAllowedError, RuleError
 from pipeline.stages import contract, difference, intake, personal_data, validation
+from pipeline.stages.intake import content_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,9 @@ def receive(services: Services, delivery: Path, key: SubmissionKey | None = None
 
     Which submission it is comes from `key`, or else from its place and file name (`name`, or the path itself); a delivery that says neither is
     kept as `unidentified`.
+    Raises: ErasedError when these very bytes were destroyed because they hold somebody who was erased.
     """
+    check_kept(services, hash_delivery(delivery), "A file with the same bytes")
     content, size_bytes = seal_file(services.restricted, delivery)
     key = key or intake.identify(name or delivery, content)
     state, appended = decide(
@@ -57,6 +61,9 @@ def receive(services: Services, delivery: Path, key: SubmissionKey | None = None
         lambda state: submission.decide_receive(state, content, size_bytes),
     )
     revision = state.with_content(content)
+    if revision is not None and revision.is_erased:  # by somebody who erased a person while these bytes came in again
+        services.restricted.destroy(content_name(content))
+        check_kept(services, content, "A file with the same bytes")
     if revision is None:
         raise RuleError(f"Submission {key} did not keep a delivery that it received.")
     return Received(key=RevisionKey(key, revision.number), content=content, is_new=bool(appended), received_at=revision.received_at)
@@ -70,7 +77,7 @@ def validate(services: Services, key: RevisionKey) -> Judged:
     """
     state = load(services, key.submission)
     revision = state.revision(key.revision)
-    if revision.state in ("accepted", "withdrawn") or revision.is_quarantined:
+    if revision.state in ("accepted", "withdrawn") or revision.is_quarantined or revision.is_erased:
         return Judged(key=key, report=read_report(services, revision))
     report = judge(services, key, revision, read_ledger(services))
     sealed = seal(services.restricted, report.to_bytes())
@@ -225,6 +232,8 @@ def read_report(services: Services, revision: Revision) -> validation.Report:
     """Return the sealed report on a revision. Raises: NotAllowedError when it was not judged yet."""
     if revision.report is None:
         raise NotAllowedError(f"Revision {revision.number} has not been validated yet. `outcomes submission validate` does that.")
+    if revision.is_erased:
+        check_kept(services, revision.report, f"The report on revision {revision.number}")
     return validation.Report.from_bytes(unseal(services.restricted, revision.report))
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli import events, fate, history, imports, keys, register, release, rules, site
+from pipeline.cli import events, fate, history, imports, keys, participant, register, release, rules, site
 from pipeline.cli.output import Printer, exit_codes, write_new
-from pipeline.errors import UsageError
+from pipeline.errors import ErasedError, IntegrityError, UsageError
 
 app = typer.Typer(
     name="outcomes",
@@ -20,10 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Publish what public money bought in people's lives: take in returns, judge them, release them as open data.",
     epilog="Exit codes: 0 done · 1 the data have errors · 2 wrong call · 3 not set up · 4 not found · 5 conflict · 6 not allowed · "
-    "7 record and files disagree · 8 store or log unavailable · 9 a rule of ours is broken",
+    "7 record and files disagree · 8 store or log unavailable · 9 a rule of ours is broken · 10 destroyed by an erasure",
 )
 app.add_typer(register.app, name="register")
 app.add_typer(fate.app, name="submission")
+app.add_typer(participant.app, name="participant")
 app.add_typer(release.app, name="release")
 app.add_typer(events.app, name="events")
 app.add_typer(imports.app, name="import")
@@ -126,16 +127,18 @@ def verify(
 ) -> None:
     """Verify published files against their manifest, its signature and, on an installation, the log.
 
+    Exit code 7 when something is not as published; 10 when all is, and the newest version cannot be rebuilt because a participant was erased.
+
     Examples: outcomes verify datasets/SYN-LCF/v1.0.0 · outcomes verify --fund SYN-LCF
     """
     printer = Printer(as_json=as_json)
     with exit_codes(printer):
-        is_whole = _verify_folder(printer, folder, signers) if folder is not None else _verify_fund(printer, fund, with_rebuild=rebuild)
-    if not is_whole:
-        raise typer.Exit(7)
+        code = _verify_folder(printer, folder, signers) if folder is not None else _verify_fund(printer, fund, with_rebuild=rebuild)
+    if code:
+        raise typer.Exit(code)
 
 
-def _verify_folder(printer: Printer, folder: Path, signers: Path | None) -> bool:
+def _verify_folder(printer: Printer, folder: Path, signers: Path | None) -> int:
     from pipeline.stages.verification import verify_folder
 
     if not folder.is_dir():
@@ -152,10 +155,10 @@ def _verify_folder(printer: Printer, folder: Path, signers: Path | None) -> bool
     problems = [f"{problem.path}: {problem.what}" for problem in found.problems]
     whose = "signed by a key of the publisher" if allowed.is_file() else "who signed them was not asked: name the publisher's keys with --signers"
     printer.result(found, *problems, f"All files are those of the manifest; {whose}." if found.ok else f"{len(problems)} files are not as published.")
-    return found.ok
+    return 0 if found.ok else IntegrityError.exit_code
 
 
-def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> bool:
+def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> int:
     from pipeline import bootstrap
     from pipeline.application import proofs
     from pipeline.application.register import sole_fund
@@ -175,8 +178,9 @@ def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> b
     if proof.rebuilt is not None:
         again = proof.rebuilt
         lines.append(f"{again.version} built again: " + ("same bytes." if not again.differing else f"differs in {', '.join(again.differing)}."))
+    lines += [proof.erased] if proof.erased else []
     printer.result(proof, *lines)
-    return proof.is_whole
+    return IntegrityError.exit_code if not proof.is_whole else ErasedError.exit_code if proof.erased else 0
 
 
 @app.command()

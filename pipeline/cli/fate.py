@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import Printer, exit_codes
+from pipeline.cli.output import Printer, exit_codes, write_new
 from pipeline.cli.submission import Actor, Json, RevisionArgument, app
 
 __all__ = ["app"]
@@ -74,6 +75,36 @@ def queries(revision: RevisionArgument, as_json: Json = False) -> None:
             who = f" ({query.answered_by}, {query.answered_at:%Y-%m-%d})" if query.answered_at else ""
             lines.append(f"  {query.explanation or 'Not explained yet.'}{who}")
         printer.result(found, *(lines or ["The report asks nothing."]))
+
+
+@app.command()
+def retract(
+    project: Annotated[str, typer.Argument(help="Project, as in the register.")],
+    quarter: Annotated[str, typer.Argument(help="Quarter, like 2024-Q1.")],
+    reason: Annotated[str, typer.Option(help="sent_in_error, wrong_project, wrong_quarter, found_wrong_after_acceptance or requested_by_payer.")],
+    notice: Annotated[Path | None, typer.Option(help="Write the draft of the public notice to this file.")] = None,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Take a whole return back in one act: withdraw it, list all that it touched, build and audit the correcting release, draft the notice.
+
+    The versions that hold it stay published and are marked. Exit code 1 when the correcting release failed its audit.
+
+    Example: outcomes submission retract SYN-01 2021-Q2 --reason wrong_quarter --notice notice.md --as steward.one
+    """
+    from pipeline import bootstrap
+    from pipeline.application import retractions
+    from pipeline.domain.quarters import Quarter
+    from pipeline.domain.submission import SubmissionKey
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
+        made = retractions.retract(services, SubmissionKey(project, str(Quarter.parse(quarter))), reason)
+        if notice is not None:
+            write_new(notice, made.notice.encode())
+        printer.result(made, *retractions.describe(made))
+    if made.candidate is not None and not made.candidate.audit_passed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -97,8 +97,51 @@ def audit(version: VersionArgument, fund: Fund = None, actor: Actor = None, as_j
 
 
 @app.command()
+def checklist(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
+    """Say what stands in the way of approving a release, and how each is mended. Exit code 1 when an error keeps it from being approved.
+
+    Example: outcomes release checklist 1.1.0
+    """
+    from pipeline import bootstrap
+    from pipeline.application import checklist as checklists
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        made = checklists.make(services, _fund(services, fund), version)
+        printer.result(made, *checklists.describe(made))
+    if made.errors:
+        raise typer.Exit(1)
+
+
+@app.command(name="what-if")
+def what_if(
+    threshold: Annotated[int | None, typer.Option(help="Hide figures that fewer people than this stand behind.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave a project out; may be given several times.")] = None,
+    including: Annotated[
+        list[str] | None, typer.Option("--with", metavar="REVISION", help="Take in a return that passed and waits; may be given several times.")
+    ] = None,
+    fund: Fund = None,
+    as_json: Json = False,
+) -> None:
+    """Show which cells would appear, vanish or change if the inputs were others. Nothing is drafted, recorded or kept.
+
+    Examples: outcomes release what-if --threshold 10 · outcomes release what-if --without SYN-P01 --with SYN-P02/2021-Q3/2
+    """
+    from pipeline import bootstrap
+    from pipeline.application import what_if as questions
+    from pipeline.domain.submission import RevisionKey
+
+    printer = Printer(as_json=as_json)
+    with exit_codes(printer), bootstrap.open_services(os.environ) as services:
+        keys = [RevisionKey.parse(text) for text in including or ()]
+        question = questions.Question(threshold=threshold, without=without or (), including=keys)
+        answer = questions.what_if(services, _fund(services, fund), question)
+        printer.result(answer, *questions.describe(answer))
+
+
+@app.command()
 def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = None, actor: Actor = None, as_json: Json = False) -> None:
-    """Approve a candidate; not for the person who drafted it.
+    """Approve a candidate; not for who drafted it or sent a return in it, and not while an error of its checklist stands.
 
     Example: outcomes release approve 1.0.0 --manifest 3b1f... --as steward.two
     """
@@ -108,6 +151,10 @@ def approve(version: VersionArgument, manifest: ManifestOption, fund: Fund = Non
     printer = Printer(as_json=as_json)
     with exit_codes(printer), bootstrap.open_services(os.environ, actor) as services:
         approved = releases.approve(services, _fund(services, fund), version, manifest)
+        if approved.approved_by is None:
+            signed = f"{len(approved.approvals)} of {services.approvals_needed} people approved it; another person has to."
+            printer.result(approved, f"{approved.version}: {signed}")
+            return
         printer.result(approved, f"{approved.version}: approved by {approved.approved_by}. `outcomes release publish {version}` publishes it.")
 
 
@@ -172,7 +219,7 @@ def withdraw(
 
 @app.command()
 def rebuild(version: VersionArgument, fund: Fund = None, as_json: Json = False) -> None:
-    """Build a release again from the log and compare every byte. Exit code 7 when a file differs.
+    """Build a release again from the log and compare every byte. Exit code 7 when a file differs, 10 when rows that it was made of were erased.
 
     Example: outcomes release rebuild 1.0.0
     """

@@ -19,18 +19,13 @@ from uuid import UUID, uuid5
 import rfc8785
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.domain.erasure import ParticipantErased, SubmissionRedacted
+from pipeline.domain.event import DomainEvent as DomainEvent  # noqa: PLC0414 they are read from here, where all events are
+from pipeline.domain.event import FactFile as FactFile  # noqa: PLC0414
 from pipeline.errors import IntegrityError, RuleError
 
 EVENT_NAMESPACE = UUID("6f1d3c1e-2a54-5d0b-9c1a-0f6f6f70656e")
 FIRST_PREVIOUS = "0" * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class DomainEvent:
-    """Something that happened, in the past tense. Subclasses say what; the envelope says when and by whom."""
-
-    name: ClassVar[str] = ""
-    number: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +59,24 @@ class ProjectRevised(DomainEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegisterRefused(DomainEvent):
+    """A load of the register was refused for what it would have done to the one in force. `findings` counts by rule; in full they are sealed."""
+
+    name: ClassVar[str] = "register.refused"
+    fund_id: str
+    findings: Mapping[str, int]
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterConfirmed(DomainEvent):
+    """After a refused load, the register was loaded again as it stands."""
+
+    name: ClassVar[str] = "register.confirmed"
+    fund_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubmissionReceived(DomainEvent):
     """A delivery's bytes were sealed. Nothing has been parsed."""
 
@@ -92,17 +105,6 @@ class SubmissionValidated(DomainEvent):
     rules: str
     queries: Sequence[str] = ()
     quarantined: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class FactFile:
-    """One immutable Parquet file of facts, named by the hash of its bytes."""
-
-    table: str
-    sha256: str
-    rows: int
-    size_bytes: int
-    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,12 +239,21 @@ class ReleaseAudited(DomainEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseApproved(DomainEvent):
-    """A person who did not draft it signed the manifest hash that they saw."""
+    """A person who neither drafted it nor sent a return in it signed the manifest hash that they saw.
+
+    `audit` is the report, `rules` the digest and `position` the log position that it stands on (None: not said by number 1). It is approved when
+    `needed` different people have signed.
+    """
 
     name: ClassVar[str] = "release.approved"
+    number: ClassVar[int] = 2
     version: str
     round: int
     manifest: str
+    audit: str | None = None
+    rules: str | None = None
+    position: int | None = None
+    needed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +309,8 @@ EVENT_TYPES: tuple[type[DomainEvent], ...] = (
     FundRegistered,
     ProjectRegistered,
     ProjectRevised,
+    RegisterRefused,
+    RegisterConfirmed,
     SubmissionReceived,
     SubmissionValidated,
     SubmissionAccepted,
@@ -305,6 +318,8 @@ EVENT_TYPES: tuple[type[DomainEvent], ...] = (
     SubmissionExplained,
     SubmissionRejected,
     SubmissionWithdrawn,
+    SubmissionRedacted,
+    ParticipantErased,
     ReleaseDrafted,
     ReleaseBuilt,
     ReleaseAudited,
@@ -321,6 +336,7 @@ Payload = Mapping[str, Any]
 UPCASTERS: dict[tuple[str, int], Callable[[Payload], Payload]] = {
     ("submission.validated", 1): lambda payload: {**payload, "queries": [], "quarantined": False},
     ("submission.accepted", 1): lambda payload: {**payload, "difference": None, "reason": None},
+    ("release.approved", 1): lambda payload: {**payload, "audit": None, "rules": None, "position": None, "needed": 1},
 }
 """From (name, old number) to a function that turns the old payload into the next number's."""
 

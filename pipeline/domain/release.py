@@ -7,7 +7,7 @@ based on the newest published one, and a version number is given out once. So on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
@@ -30,7 +30,7 @@ from pipeline.errors import ConflictError, NotAllowedError, NotFoundError, Usage
 TRANSITIONS: Mapping[ReleaseState, frozenset[ReleaseState]] = {
     "drafted": frozenset({"drafted", "built"}),
     "built": frozenset({"drafted", "audited"}),
-    "audited": frozenset({"drafted", "approved", "returned"}),
+    "audited": frozenset({"drafted", "audited", "approved", "returned"}),
     "approved": frozenset({"published", "returned"}),
     "returned": frozenset({"drafted"}),
     "published": frozenset({"withdrawn"}),
@@ -91,7 +91,10 @@ def _weight(base: str | None, version: Version) -> Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One version and what became of it. `drafted_by` is who asked for it: a draft that `build` gave another number keeps that person."""
+    """One version and what became of it. `drafted_by` is who asked for it: a draft that `build` gave another number keeps that person.
+
+    `approvals` are the people who signed this candidate, in their order; `approved_by` is the one whose signature made it approved.
+    """
 
     version: str
     draft: ReleaseDrafted
@@ -103,6 +106,7 @@ class Release:
     suppressed: Mapping[str, int] | None = None
     audit_passed: bool | None = None
     audit_report: str | None = None
+    approvals: tuple[str, ...] = ()
     approved_by: str | None = None
     published_at: datetime | None = None
     reason: str | None = None
@@ -167,7 +171,7 @@ def evolve(state: Releases, recorded: Recorded) -> Releases:
     elif isinstance(event, ReleaseAudited):
         releases[event.version] = replace(releases[event.version], state="audited", audit_passed=event.passed, audit_report=event.report)
     elif isinstance(event, ReleaseApproved):
-        releases[event.version] = replace(releases[event.version], state="approved", approved_by=recorded.actor)
+        releases[event.version] = _signed(releases[event.version], event, recorded.actor)
     elif isinstance(event, ReleaseReturned):
         releases[event.version] = replace(releases[event.version], state="returned", reason=event.reason)
     elif isinstance(event, ReleasePublished):
@@ -175,6 +179,14 @@ def evolve(state: Releases, recorded: Recorded) -> Releases:
     elif isinstance(event, ReleaseWithdrawn):
         releases[event.version] = replace(releases[event.version], state="withdrawn", reason=event.reason)
     return replace(state, stream_version=recorded.version, by_version=releases)
+
+
+def _signed(release: Release, event: ReleaseApproved, actor: str) -> Release:
+    """Return a release that one more person signed; it is approved once as many different people have as the event says are needed."""
+    approvals = tuple(dict.fromkeys((*release.approvals, actor)))
+    if len(approvals) < event.needed:
+        return replace(release, approvals=approvals)
+    return replace(release, approvals=approvals, state="approved", approved_by=actor)
 
 
 def fold(fund_id: str, events: Iterable[Recorded]) -> Releases:
@@ -320,13 +332,17 @@ def decide_audit(state: Releases, version: str, *, manifest: str, passed: bool, 
     return (ReleaseAudited(version=release.version, round=release.draft.round, manifest=manifest, passed=passed, report=report, attacks=attacks),)
 
 
-def decide_approve(state: Releases, version: str, *, manifest: str, actor: str) -> Sequence[DomainEvent]:
+def decide_approve(
+    state: Releases, version: str, *, manifest: str, actor: str, submitters: Collection[str] = (), needed: int = 1
+) -> Sequence[DomainEvent]:
     """Approve the candidate whose manifest hash the approver saw; the same approval again appends nothing.
 
-    Raises: NotAllowedError when the approver drafted it or the audit failed; ConflictError when the hash is not the candidate's.
+    Args: submitters, who sent the returns that are in it; needed, how many different people have to approve.
+    Raises: NotAllowedError when the approver drafted it or sent a return in it, or the audit failed; ConflictError when the hash is not the
+    candidate's.
     """
     release = state.release(version)
-    if release.state in ("approved", "published") and release.manifest == manifest and release.approved_by == actor:
+    if release.state in ("audited", "approved", "published") and release.manifest == manifest and actor in release.approvals:
         return ()
     _check(release, "approved")
     if release.manifest != manifest:
@@ -335,7 +351,20 @@ def decide_approve(state: Releases, version: str, *, manifest: str, actor: str) 
         raise NotAllowedError(f"Release {release.version} failed its disclosure audit and cannot be approved.")
     if actor == release.drafted_by:
         raise NotAllowedError(f"Release {release.version} was drafted by {actor}; another person must approve it.")
-    return (ReleaseApproved(version=release.version, round=release.draft.round, manifest=manifest),)
+    if actor in submitters:
+        raise NotAllowedError(f"Release {release.version} holds a return that {actor} sent; a person who sent none of them must approve it.")
+    pinned = release.draft
+    return (
+        ReleaseApproved(
+            version=release.version,
+            round=pinned.round,
+            manifest=manifest,
+            audit=release.audit_report,
+            rules=pinned.rules,
+            position=pinned.position,
+            needed=needed,
+        ),
+    )
 
 
 def decide_return(state: Releases, version: str, *, manifest: str, reason: str) -> Sequence[DomainEvent]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from pipeline.domain.erasure import SubmissionRedacted
 from pipeline.domain.events import (
     DomainEvent,
     FactFile,
@@ -98,6 +99,7 @@ class Revision:
     """One delivery and what became of it.
 
     `queries` are the rules whose findings ask for an explanation, `explanations` the hashes of those given; `held` says what it waits for.
+    `is_erased`: its file and report were destroyed when a participant was erased, and `erased_rows` of its rows with them.
     """
 
     number: int
@@ -121,6 +123,8 @@ class Revision:
     is_quarantined: bool = False
     held: str | None = None
     withdrawal_reason: str | None = None
+    is_erased: bool = False
+    erased_rows: int = 0
 
     @property
     def unanswered(self) -> tuple[str, ...]:
@@ -140,6 +144,7 @@ class Revision:
             "waits for a reason": self.held == "reason_needed",
             "waits for an explanation": self.held == "queries_unanswered" and bool(self.unanswered),
             "queried": self.state == "accepted" and bool(self.unanswered),
+            "redacted": self.is_erased,
         }
         return self.state + "".join(f", {words}" for words, is_so in said.items() if is_so)
 
@@ -190,7 +195,25 @@ def evolve(state: Submission, recorded: Recorded) -> Submission:
         return _changed(state, event.revision, state_name="rejected", held=None)
     if isinstance(event, SubmissionWithdrawn):
         return _changed(state, event.revision, state_name="withdrawn", withdrawal_reason=event.reason)
+    if isinstance(event, SubmissionRedacted):
+        return _redacted(state, event)
     return state
+
+
+def _redacted(state: Submission, event: SubmissionRedacted) -> Submission:
+    """Return the state in which a revision's redacted files stand for those that were; a delivery that nobody accepted can only be refused now."""
+    before = state.revision(event.revision)
+    new = {file.old: file.new for file in event.files}
+    facts = [new.get(file.sha256, file) for file in before.facts]
+    return _changed(
+        state,
+        event.revision,
+        state_name="rejected" if before.state in ("received", "validated") else before.state,
+        facts=tuple(file for file in facts if file is not None),
+        is_erased=True,
+        erased_rows=before.erased_rows + event.rows,
+        held=None,
+    )
 
 
 def _judged(state: Submission, event: SubmissionValidated) -> Submission:
@@ -269,7 +292,7 @@ def decide_validate(
     quarantined stays so.
     """
     revision = state.revision(number)
-    stays_rejected = revision.state == "rejected" and (revision.passed or not passed)
+    stays_rejected = revision.state == "rejected" and (revision.passed or not passed or revision.is_erased)
     if revision.state in ("accepted", "withdrawn") or revision.report == report or stays_rejected or revision.is_quarantined:
         return ()
     _check(state.key, revision, "validated")

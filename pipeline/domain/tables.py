@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.domain.checklist import Item
 from pipeline.domain.findings import Rule
 from pipeline.errors import RuleError
 
@@ -62,8 +63,9 @@ class TableSchema:
 class Definitions:
     """Everything that is data and not code: table schemas, code lists, rules, disclosure rules, and a digest of each part.
 
-    `codelists` maps a list's name to code and label; `digests` has `schemas`, `rules` and `disclosure`; `history` has the documents of
-    `schemas/history/` that are no table: of what each published cell is made (`lineage`), and when a figure is final (`standing`).
+    `codelists` maps a list's name to code and label; `digests` has `schemas`, `rules` and `disclosure`; `checklist` is what is looked at before a
+    release goes out, by code; `history` has the documents of `schemas/history/` that are no table: of what each published cell is made (`lineage`),
+    and when a figure is final (`standing`).
     """
 
     tables: Mapping[Group, Mapping[str, TableSchema]]
@@ -73,6 +75,7 @@ class Definitions:
     suites: Mapping[str, Mapping[str, Any]]
     digests: Mapping[str, str]
     history: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checklist: Mapping[str, Item] = field(default_factory=dict)
 
     def table(self, group: Group, name: str) -> TableSchema:
         """Return one table schema. Raises: RuleError when there is none of that name."""

@@ -22,7 +22,10 @@ JSON_FEED = "https://jsonfeed.org/version/1.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What only the log knows of a version; instants as ISO text, `cursor` is the log position of the last thing that happened to it."""
+    """What only the log knows of a version; instants as ISO text, `cursor` is the log position of the last thing that happened to it.
+
+    `notes` say that a return in it was taken back since, or that it can no longer be rebuilt.
+    """
 
     version: str
     manifest: str
@@ -30,6 +33,7 @@ class Notice:
     cursor: int
     withdrawn_at: str | None = None
     reason: str | None = None
+    notes: Sequence[Mapping[str, Any]] = ()
 
     @property
     def status(self) -> str:
@@ -110,6 +114,7 @@ def _listed(entry: Entry) -> Mapping[str, Any]:
         "status": notice.status,
         "reason": notice.reason,
         "withdrawn_at": notice.withdrawn_at,
+        "notes": list(notice.notes),
     }
 
 

@@ -26,6 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "withdrawn": "were taken back with the revision",
     "waiting": "passed and wait to be accepted",
     "refused": "were refused with the revision",
+    "erased": "were erased with the person of whom they spoke",
     "blank": "were blank",
 }
 """The fates that a row can meet, and what they say of rows."""
@@ -84,13 +85,13 @@ def rows_withdrawn(facts: Facts) -> pa.Table:
     )
 
 
-def count_fates(rows: pa.Table, counts: RowCounts) -> Mapping[str, int]:
-    """Return how many delivered rows met each fate, blank ones too, in the order of MEANINGS.
+def count_fates(rows: pa.Table, counts: RowCounts, erased: int = 0) -> Mapping[str, int]:
+    """Return how many delivered rows met each fate, blank and erased ones too, in the order of MEANINGS.
 
     Raises: RuleError when they do not add up to the rows delivered: a row would be lost.
     """
     counted = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(rows["fate"].combine_chunks()).to_pylist()}
-    counted["blank"] = counts.blank
+    counted |= {"blank": counts.blank, "erased": erased}
     if sum(counted.values()) != counts.delivered:
         raise RuleError(f"A receipt does not add up: {counts.delivered} rows were delivered, {sum(counted.values())} have a fate.")
     return {fate: counted[fate] for fate in MEANINGS if counted.get(fate)}

@@ -32,6 +32,7 @@ FUND_TABLES: tuple[str, ...] = ("funds", "payers")
 PROJECT_TABLES: tuple[str, ...] = ("projects", "metrics", "rate_card", "plans", "investments")
 REGISTER_TABLES: tuple[str, ...] = FUND_TABLES + PROJECT_TABLES
 LATER_COLUMNS: Mapping[str, frozenset[str]] = {
+    "funds": frozenset({"next_release_on"}),
     "metrics": frozenset({"cap_per_person", "valid_from", "valid_to"}),
     "rate_card": frozenset({"payer_cap_gbp", "payer_cap_share"}),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.application import register
+from pipeline.application import refusals, register
 from pipeline.application.register import RegisterLoad, fund_record, load_tables, project_records, sole_fund
 from pipeline.application.services import read_ledger
 from pipeline.domain.events import ProjectRegistered, ProjectRevised
@@ -115,9 +115,42 @@ def test_a_blocking_finding_in_what_the_files_say_loads_nothing() -> None:
 def test_a_metric_that_gets_another_meaning_loads_nothing() -> None:
     world = World()
     load(world)
-    loaded = load(world, changed("metrics", definition="Something easier."))
-    assert ([found.rule for found in loaded.findings], loaded.is_loaded) == (["R-441"], False)
-    assert len(world.events) == 3
+    for _ in range(2):
+        loaded = load(world, changed("metrics", definition="Something easier."))
+        assert ([found.rule for found in loaded.findings], loaded.is_loaded) == (["R-441"], False)
+    assert world.names[3:] == ["register.refused"]
+    assert "Something easier" not in world.payloads
+
+
+def test_a_refused_load_stands_until_the_register_is_loaded_again() -> None:
+    world = World()
+    load(world)
+    load(world, changed("metrics", definition="Something easier."))
+    assert refusals.standing(world.services(), FUND) is not None
+    for _ in range(2):
+        load(world)
+    assert world.names[3:] == ["register.refused", "register.confirmed"]
+    assert refusals.standing(world.services(), FUND) is None
+    load(world, changed("metrics", definition="Something else."))
+    load(world, changed("funds", name="Another name"))
+    assert world.names[5:] == ["register.refused", "fund.registered", "register.confirmed"]
+    assert refusals.standing(world.services(), FUND) is None
+
+
+def test_a_load_that_is_broken_in_itself_is_no_refusal() -> None:
+    world = World()
+    load(world)
+    load(world, changed("metrics", project_id="P7"))
+    assert world.names[3:] == []
+
+
+def test_a_refusal_that_races_with_another_append_is_recorded_after_it() -> None:
+    log = RacingLog()
+    world = World(log=log)
+    load(world)
+    log.others = [lambda: load(world, changed("funds", name="Another name"))]
+    load(world, changed("metrics", definition="Something easier."))
+    assert world.names[3:] == ["fund.registered", "register.refused"]
 
 
 def test_findings_that_do_not_block_are_told_and_the_register_is_loaded() -> None:

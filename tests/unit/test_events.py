@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from pipeline.domain import events as ev
+from pipeline.domain.erasure import DestroyedObject, RedactedFile
 from pipeline.domain.events import EVENT_TYPES, UPCASTERS, Recorded, from_document, from_payload, hash_document, to_document, write_document
 from pipeline.errors import IntegrityError, RuleError
 
@@ -28,6 +29,8 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
         ev.FundRegistered(fund_id="FUND-1", record=A),
         ev.ProjectRegistered(fund_id="FUND-1", project_id="PROJECT-1", record=A),
         ev.ProjectRevised(fund_id="FUND-1", project_id="PROJECT-1", record=B, replaces=A),
+        ev.RegisterRefused(fund_id="FUND-1", findings={"R-441": 1}, report=A),
+        ev.RegisterConfirmed(fund_id="FUND-1"),
         ev.SubmissionReceived(project_id="PROJECT-1", quarter="2024-Q1", revision=1, content=A, size_bytes=4096),
         ev.SubmissionValidated(revision=1, content=A, passed=False, report=B, findings={"STR-001": 2, "CON-007": 1}, rules=C, queries=["CON-007"]),
         ev.SubmissionAccepted(
@@ -45,6 +48,20 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
         ev.SubmissionExplained(revision=2, rule="CON-007", explanation=B),
         ev.SubmissionRejected(revision=1, content=A, report=B),
         ev.SubmissionWithdrawn(revision=2, reason="sent_in_error"),
+        ev.SubmissionRedacted(revision=2, files=[RedactedFile(old=A, new=None, table="outcomes", rows=3)], rows=3),
+        ev.ParticipantErased(
+            project_id="PROJECT-1",
+            reason="requested_by_person",
+            files=[
+                RedactedFile(
+                    old=A, new=ev.FactFile(table="service_starts", sha256=B, rows=2, size_bytes=900, number=1), table="service_starts", rows=1
+                )
+            ],
+            destroyed=[
+                DestroyedObject(sha256=A, kind="facts", of="PROJECT-1/2024-Q1/2"),
+                DestroyedObject(sha256=C, kind="delivery", of="PROJECT-1/2024-Q1/2"),
+            ],
+        ),
         ev.ReleaseDrafted(
             version="1.1.0",
             round=2,
@@ -68,7 +85,7 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
             suppressed={"service_users_by_quarter": 7},
         ),
         ev.ReleaseAudited(version="1.1.0", round=2, manifest=A, passed=True, report=B, attacks={"differencing": 0}),
-        ev.ReleaseApproved(version="1.1.0", round=2, manifest=A),
+        ev.ReleaseApproved(version="1.1.0", round=2, manifest=A, audit=B, rules=C, position=41, needed=2),
         ev.ReleaseReturned(version="1.1.0", round=2, manifest=A, reason="figures_wrong"),
         ev.ReleasePublished(version="1.1.0", round=2, manifest=A),
         ev.ReleaseWithdrawn(version="1.1.0", reason="legal_request"),
@@ -79,6 +96,7 @@ EXAMPLES: Mapping[str, ev.DomainEvent] = {
 
 EARLIER: Mapping[tuple[str, int], ev.DomainEvent] = {
     ("submission.validated", 1): dataclasses.replace(EXAMPLES["submission.validated"], queries=[], quarantined=False),  # type: ignore[call-arg]
+    ("release.approved", 1): dataclasses.replace(EXAMPLES["release.approved"], audit=None, rules=None, position=None, needed=1),  # type: ignore[call-arg]
     ("submission.accepted", 1): dataclasses.replace(EXAMPLES["submission.accepted"], difference=None, reason=None),  # type: ignore[call-arg]
 }
 """What the documents of earlier numbers are read as: what they could not say is empty."""

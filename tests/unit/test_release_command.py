@@ -4,13 +4,16 @@ import json
 
 from pipeline.cli.release import describe_weaknesses
 from pipeline.stages.audit.report import AuditReport, Weakness
+from pipeline.stages.audit.witnesses import Certificate
 
 
 def report(count: int) -> dict[str, object]:
     weaknesses = [
         Weakness(attack="subtraction", table="outcomes_by_quarter", row=f"P1, M{number}", column="achieved_quantity") for number in range(count)
     ]
-    found: dict[str, object] = json.loads(AuditReport(passed=not count, attacks={"subtraction": 9}, weaknesses=weaknesses, intervals={}).to_bytes())
+    found: dict[str, object] = json.loads(
+        AuditReport(passed=not count, attacks={"subtraction": 9}, weaknesses=weaknesses, intervals={}, certificate=Certificate("", [])).to_bytes()
+    )
     return found
 
 

@@ -40,13 +40,14 @@ def audit(
     by_price: Sequence[frozenset[Key]] = (),
     *,
     changes: ChangesFile | None = None,
+    base: Mapping[str, pa.Table] | None = None,
     keys: Mapping[str, Sequence[str]] | None = None,
 ) -> AuditReport:
     """Try to work out hidden figures from public tables: those of the candidate, and of all releases together.
 
     Args: `tables` as read back from the candidate's Parquet files; `disclosure` is disclosure.json; `earlier` the public tables of earlier releases,
     oldest first; `revisions` say what changed, and `by_price` (from `find_made_by_price`) which payments are made by price, for each of these and the
-    candidate; `changes` is what the candidate itself says has changed since the last of `earlier`, `keys` the key columns of each table.
+    candidate; `changes` is what the candidate itself says has changed since `base`, the last of these as the public has it, `keys` the key columns.
     Raises: RuleError when there is nothing to audit, a table or column that must be looked at is missing or unknown, published figures contradict one
     another, or the solver fails.
     """
@@ -69,7 +70,7 @@ def audit(
         "interval": find_pinned(union.evidence, intervals, disclosure, given),
     }
     if changes is not None:
-        outcomes["changes"] = attack_changes(changes, tables, earlier[-1] if earlier else None, keys or {}, disclosure["status"]["suppressed"])
+        outcomes["changes"] = attack_changes(changes, tables, base, keys or {}, disclosure["status"]["suppressed"])
     named = {(weakness.table, weakness.row, weakness.column) for _, found in outcomes.values() for weakness in found}
     certificate, outcomes["certificate"] = _certify(union, lines, given, disclosure, named)
     weaknesses = sorted({weakness for _, found in outcomes.values() for weakness in found})
