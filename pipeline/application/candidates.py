@@ -21,6 +21,7 @@ from pipeline.domain.release import Change, Release, Version
 from pipeline.errors import IntegrityError, RuleError
 from pipeline.stages import audit, changes, comparison, frames, protection, publication, redaction, registration, revisions, tabulation
 from pipeline.stages.causes import Explainer, veil
+from pipeline.stages.revisions import Revisions
 
 RETURNS = pa.schema(
     [
@@ -121,11 +122,12 @@ class Told:
     """What the audit is told besides the candidate's files.
 
     The public tables of the releases before, as they would be without the rows that were erased since; and of the true tables two facts and no value:
-    which figures changed from release to release, and which payments are made by price.
+    which figures changed from release to release (`shown`: by what was published, if rows were erased), and which payments are made by price.
     """
 
     earlier: Sequence[Mapping[str, pa.Table]]
-    revisions: Sequence[revisions.Revisions]
+    revisions: Sequence[Revisions]
+    shown: Sequence[Revisions] | None
     by_price: Sequence[frozenset[tuple[object, ...]]]
 
 
@@ -134,11 +136,13 @@ def tell_audit(services: Services, fund_id: str, pinned: ReleaseDrafted, earlier
     now = tabulate(services, read_ledger(services, pinned.position), fund_id, pinned, [past.public for past in earlier])
     definitions = services.definitions
     gone = list(zip(earlier, _lost_rows(services, fund_id, pinned), strict=True))
-    true = [redaction.as_published(past.true, past.public, definitions) if is_lost else past.true for past, is_lost in gone]
+    shown = [redaction.as_published(past.true, past.public, definitions) if is_lost else past.true for past, is_lost in gone]
+    true = [*(past.true for past in earlier), now]
     return Told(
         earlier=[redaction.as_redacted(past.public, past.true, definitions) if is_lost else past.public for past, is_lost in gone],
-        revisions=revisions.count_revisions([*true, now], definitions),
-        by_price=audit.find_made_by_price([*(past.true for past in earlier), now], definitions.disclosure),
+        revisions=revisions.add_revisions(revisions.count_revisions([*shown, now], definitions), revisions.count_revisions(true, definitions)),
+        shown=revisions.count_revisions([*shown, now], definitions) if any(is_lost for _, is_lost in gone) else None,
+        by_price=audit.find_made_by_price(true, definitions.disclosure),
     )
 
 

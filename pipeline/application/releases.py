@@ -105,6 +105,9 @@ def audit(services: Services, fund_id: str, version: str) -> Release:
         base=earlier[-1].public if earlier else None,
         keys={name: schema.primary_key for name, schema in services.definitions.tables["published"].items()},
     )
+    if told.shown is not None:
+        since = attack.find_since_erasure(tables, services.definitions.disclosure, [past.public for past in earlier], told.shown, told.by_price)
+        report = report.with_more("since_erasure", since)
     seal(services.restricted, report.certificate.to_bytes())
     sealed = seal(services.restricted, report.to_bytes())
     manifest = drafted.manifest

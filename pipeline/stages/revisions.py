@@ -26,6 +26,17 @@ class Revisions:
     changes: Mapping[Place, int]
 
 
+def add_revisions(one: Sequence[Revisions], other: Sequence[Revisions]) -> Sequence[Revisions]:
+    """Return how often each figure has changed in one telling of the releases or in the other: it is the same only where it is in both."""
+    return [
+        Revisions(
+            keys=mine.keys,
+            changes={place: mine.changes.get(place, 0) + theirs.changes.get(place, 0) for place in {*mine.changes, *theirs.changes}},
+        )
+        for mine, theirs in zip(one, other, strict=True)
+    ]
+
+
 def count_revisions(releases: Sequence[Tables], definitions: Definitions) -> Sequence[Revisions]:
     """Return the revisions of each release, from the tables before protection, oldest first.
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.audit import AuditReport, audit, find_made_by_price
+from pipeline.stages.audit import AuditReport, audit, find_made_by_price, find_since_erasure
 from pipeline.stages.protection import Past, protect
-from pipeline.stages.revisions import count_revisions
+from pipeline.stages.redaction import as_published, as_redacted
+from pipeline.stages.revisions import add_revisions, count_revisions
 from tests.attack.attacker import Knowledge, determine, gather, intervals, is_count, readable
-from tests.attack.worlds import DEFINITIONS, Fund, Protect, protect_with_all, releases, weakened
+from tests.attack.worlds import DEFINITIONS, Fund, Protect, protect_with_all, releases, weakened, with_an_erasure
 
 THRESHOLD = 5
 MANY = 1000
@@ -147,6 +148,34 @@ def test_a_release_that_was_protected_with_all_before_it_passes_the_audit(seed: 
 
     assert report.weaknesses == []
     assert report.releases == len(made)
+
+
+def attack_after_an_erasure(seed: int, versions: int) -> tuple[bool, list[tuple[str, ...]]]:
+    """Whether the audit lets a release pass that follows an erasure, and what an attacker gets who has the releases before it as they were.
+
+    The attacker is told of every figure whether it changed, the erased rows counted; the audit cannot be told that of what was hidden before.
+    """
+    fund, disclosure = with_an_erasure(seed, versions), DEFINITIONS.disclosure
+    before = list(zip(fund.public[:-1], fund.again, strict=False))
+    shown = [*(as_published(again, public, DEFINITIONS) for public, again in before), fund.again[-1]]
+    by_price = find_made_by_price(fund.again, disclosure)
+    seen, changed = count_revisions(shown, DEFINITIONS), count_revisions(fund.again, DEFINITIONS)
+    told = [as_redacted(public, again, DEFINITIONS) for public, again in before]
+    report = audit(fund.public[-1], disclosure, told, add_revisions(seen, changed), by_price)
+    since = find_since_erasure(fund.public[-1], disclosure, fund.public[:-1], seen, by_price)
+    made = [Past(public=public, true=true) for public, true in zip(fund.public, fund.true, strict=True)]
+    return report.with_more("since_erasure", since).passed, exposed_by(made, seed)
+
+
+@pytest.mark.parametrize("seed", range(40, 56))
+def test_a_release_after_an_erasure_gives_nothing_small_away_to_who_has_those_before_it(seed: int) -> None:
+    passed, exposed = attack_after_an_erasure(seed, versions=2 + seed % 4)
+
+    assert not passed or exposed == []
+
+
+def test_releases_can_go_on_after_an_erasure() -> None:
+    assert sum(attack_after_an_erasure(seed, versions=3)[0] for seed in range(40, 52)) >= 8
 
 
 def test_an_unchanged_figure_stays_shown_or_hidden() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -216,3 +217,42 @@ def releases(seed: int, versions: int | None = None, by: Protect = protect_with_
         if gate([*made, candidate]):
             made.append(candidate)
     return made
+
+
+@dataclass
+class Erased:
+    """A fund of which a participant was erased: its releases as the public has them, the true tables as they were, and as they can be made again."""
+
+    public: list[Tables]
+    true: list[Tables]
+    again: list[Tables]
+
+
+def with_an_erasure(seed: int, versions: int) -> Erased:
+    """Release a fund a number of times; before the last release one person is erased from every quarter's facts, in force or not."""
+    fund = Fund(seed)
+    then: list[Fund] = []
+    found = Erased([], [], [])
+    for number in range(versions):
+        if number:
+            fund.go_on()
+        if number == versions - 1:
+            _erase_somebody([*then, fund])
+        fund.tables()  # the rows that it has from now on stay
+        then.append(deepcopy(fund))
+        found.again = [deepcopy(past).tables() for past in then]
+        tables = found.again[-1]
+        found.public.append(
+            protect_with_all(tables, [Past(public=public, true=true) for public, true in zip(found.public, found.again, strict=False)])
+        )
+        found.true.append(tables)
+    return found
+
+
+def _erase_somebody(funds: Sequence[Fund]) -> None:
+    """Take one person out of the oldest quarter that has anybody, wherever that quarter's return still holds them."""
+    places = [(key, person) for key, people in sorted(funds[0].starts.items()) for person in sorted(people) if people[person]]
+    for key, person in places[:1]:
+        for fund in funds:
+            if fund.starts.get(key, Counter())[person]:
+                fund.starts[key][person] -= 1

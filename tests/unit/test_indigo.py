@@ -253,6 +253,7 @@ def test_the_small_fund_becomes_register_rows_of_the_declared_shape() -> None:
             "publisher": "Ministry of Outcomes",
             "return_due_days": 90,
             "licence": "NOASSERTION",
+            "next_release_on": None,
         }
     ]
     assert register["projects"][0] == {

@@ -26,7 +26,7 @@ from pipeline.stages.audit.report import AuditReport, Weakness
 from pipeline.stages.audit.witnesses import Certificate, check_certificate
 from pipeline.stages.revisions import Revisions
 
-__all__ = ["AuditReport", "Certificate", "ChangesFile", "Weakness", "audit", "check", "find_made_by_price"]
+__all__ = ["AuditReport", "Certificate", "ChangesFile", "Weakness", "audit", "check", "find_made_by_price", "find_since_erasure"]
 
 NARROWEST = 2
 """A count that is known to be small must be able to have at least three values. Source: disclosure.json, `interval`."""
@@ -83,6 +83,28 @@ def audit(
         given_before=len(given),
         certificate=certificate,
     )
+
+
+def find_since_erasure(
+    tables: Mapping[str, pa.Table],
+    disclosure: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, pa.Table]],
+    revisions: Sequence[Revisions],
+    by_price: Sequence[frozenset[Key]] = (),
+) -> Sequence[Weakness]:
+    """Solve all lines of a candidate and of releases from before an erasure as the public really has them: an attacker need not know of it.
+
+    What was hidden then cannot be made again, so nothing is asked that depends on it: only whether lines settle a figure, whatever they add up to.
+
+    Args: as for `audit`, but `earlier` as published, and `revisions` of what they showed.
+    """
+    now = gather_evidence(tables, disclosure)
+    union = unite(tables, disclosure, earlier, revisions, by_price)
+    prices = judge_prices(now, tables, disclosure, by_price[-1] if by_price else None)
+    lines = _lines(union, prices)
+    plain = group_lines([line for line in lines if not line.is_priced])
+    _, found = find_settled(union.evidence, plain, group_lines(lines), _given_before(union, prices) | union.readable)
+    return [replace(weakness, attack="since_erasure") for weakness in found]
 
 
 def check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pipeline.domain.events import write_document
 from pipeline.stages.audit.witnesses import Certificate
@@ -38,6 +38,12 @@ class AuditReport:
     certificate: Certificate
     releases: int = 1
     given_before: int = 0
+
+    def with_more(self, attack: str, found: Sequence[Weakness]) -> AuditReport:
+        """Return the report with what one more attack found."""
+        return replace(
+            self, passed=self.passed and not found, attacks={**self.attacks, attack: len(found)}, weaknesses=sorted({*self.weaknesses, *found})
+        )
 
     def to_bytes(self) -> bytes:
         """Return the report as canonical JSON. Source: RFC 8785."""
