@@ -33,6 +33,24 @@ def write_index(services: Services, fund_id: str) -> Indexed:
 
     A version whose files are damaged or gone is listed all the same, by what the log knows: that it was withdrawn must be read by everybody.
     """
+    entries = _entries(services, fund_id)
+    for path, content in _notices(fund_id, entries).items():
+        services.public.replace(path, content)
+    return _write(services.public, fund_id, entries)
+
+
+def make_index(services: Services, fund_id: str) -> Mapping[str, bytes]:
+    """Return what `write_index` writes, by name in the public store."""
+    entries = _entries(services, fund_id)
+    lists = catalogue.documents(fund_id, entries)
+    return {**_notices(fund_id, entries), **{f"{_folder(fund_id)}{name}": content for name, content in lists.items()}}
+
+
+def _notices(fund_id: str, entries: Sequence[Entry]) -> Mapping[str, bytes]:
+    return {f"{_folder(fund_id)}notices/{entry.notice.version}.json": catalogue.write(asdict(entry.notice)) for entry in entries}
+
+
+def _entries(services: Services, fund_id: str) -> Sequence[Entry]:
     events = services.log.read_stream(release_stream(fund_id))
     versions = release.fold(fund_id, events).all
     drafts = {item.version: item.draft for item in versions}
@@ -40,12 +58,11 @@ def write_index(services: Services, fund_id: str) -> Indexed:
     entries = []
     for told in notices_of(events):
         notice = replace(told, notes=notes.get(told.version, ()))
-        services.public.replace(f"{_folder(fund_id)}notices/{notice.version}.json", catalogue.write(asdict(notice)))
         try:
             entries.append(read_entry(services.public, fund_id, notice))
         except (NotFoundError, IntegrityError):
             entries.append(catalogue.bare_entry(fund_id, notice, drafts[notice.version].as_of, drafts[notice.version].base_version))
-    return _write(services.public, fund_id, entries)
+    return entries
 
 
 def rebuild_index(public: ObjectStore, fund_id: str) -> Indexed:

@@ -146,7 +146,15 @@ def make_triangles(public: ObjectStore, definitions: Definitions, fund_id: str) 
 
 
 def write_triangles(public: ObjectStore, definitions: Definitions, fund_id: str) -> int:
-    """Write the revision triangles of a fund beside its list of versions, as CSV and Parquet; return how many figures they hold.
+    """Write the revision triangles of a fund beside its list of versions, as CSV and Parquet; return how many figures they hold."""
+    rows, files = make_triangle_files(public, definitions, fund_id)
+    for path, content in files.items():
+        public.replace(path, content)
+    return rows
+
+
+def make_triangle_files(public: ObjectStore, definitions: Definitions, fund_id: str) -> tuple[int, Mapping[str, bytes]]:
+    """Return how many figures the revision triangles of a fund hold, and their files by name in the public store.
 
     A version whose files are damaged is left out: what was withdrawn must leave the triangles all the same. `outcomes verify` names the damage.
     """
@@ -157,9 +165,9 @@ def write_triangles(public: ObjectStore, definitions: Definitions, fund_id: str)
         except (NotFoundError, IntegrityError):
             continue
     rows = triangles.make_triangles(editions, definitions)
-    public.replace(f"datasets/{fund_id}/{triangles.NAME}.parquet", parquet_bytes(definitions.table("history", triangles.NAME), rows))
-    public.replace(f"datasets/{fund_id}/{triangles.NAME}.csv", _csv_in_parts(rows))
-    return int(rows.num_rows)
+    path = f"datasets/{fund_id}/{triangles.NAME}"
+    as_parquet = parquet_bytes(definitions.table("history", triangles.NAME), rows)
+    return int(rows.num_rows), {f"{path}.parquet": as_parquet, f"{path}.csv": _csv_in_parts(rows)}
 
 
 def _csv_in_parts(rows: pa.Table) -> bytes:

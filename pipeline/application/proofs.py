@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.application import releases, signing
+from pipeline.application import catalogue, history, releases, signing
 from pipeline.application.candidates import make_candidate
 from pipeline.application.erasures import erased, read_erasures
 from pipeline.application.services import Services, read_ledger
@@ -34,7 +34,8 @@ class Rebuilt:
 class Proof:
     """One look at everything that can be proven for a fund.
 
-    `signers_stand`: the public allowed signers are the keys that the log knows; `unknown` are public versions that it does not know; `erased` says
+    `signers_stand`: the public allowed signers are the keys that the log knows; `unknown` are public versions that it does not know; `lists` are
+    the lists, notices, feeds and triangles beside the versions that are not what they lead to; `erased` says
     why the newest release cannot be rebuilt, where that is so: no fault.
     """
 
@@ -44,12 +45,13 @@ class Proof:
     rebuilt: Rebuilt | None
     signers_stand: bool = True
     unknown: Sequence[str] = ()
+    lists: Sequence[str] = ()
     erased: str | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing was found wrong."""
-        stands = self.chain is None and self.signers_stand and not self.unknown and all(found.ok for _, found in self.versions)
+        stands = self.chain is None and self.signers_stand and not self.unknown and not self.lists and all(found.ok for _, found in self.versions)
         return stands and not (self.rebuilt and self.rebuilt.differing)
 
 
@@ -107,12 +109,25 @@ def verify(services: Services, fund_id: str, *, with_rebuild: bool = True) -> Pr
         versions = _check_statements(services, state, dict(versions), signed, keys)
     stands = not signed or _stands(services, signing.signers_path(fund_id), signers)
     proof = Proof(fund_id=fund_id, chain=chain, versions=versions, rebuilt=None, signers_stand=stands, unknown=unknown)
+    if proof.is_whole:
+        proof = replace(proof, lists=_find_other_lists(services, fund_id))
     if not with_rebuild or not proof.is_whole:
         return proof
     try:
         return replace(proof, rebuilt=rebuild(services, fund_id, newest))
     except ErasedError as error:
         return replace(proof, erased=str(error))
+
+
+def _find_other_lists(services: Services, fund_id: str) -> Sequence[str]:
+    """Return what stands beside the versions and is not what log and versions lead to: somebody altered it, or publishing was interrupted."""
+    lists = _others(services, catalogue.make_index(services, fund_id))
+    # Triangles are made of what the list of versions names, so they are asked for when that stands.
+    return lists or _others(services, history.make_triangle_files(services.public, services.definitions, fund_id)[1])
+
+
+def _others(services: Services, expected: Mapping[str, bytes]) -> Sequence[str]:
+    return [name for name, content in sorted(expected.items()) if not _stands(services, name, content)]
 
 
 def _find_unknown(services: Services, state: Releases) -> Sequence[str]:

@@ -175,6 +175,7 @@ def _verify_fund(printer: Printer, fund: str | None, *, with_rebuild: bool) -> i
     ]
     if not proof.signers_stand:
         lines.append("allowed_signers is not what the log says: publish the newest version again, and find out who wrote to it.")
+    lines += [f"{name} is not what log and versions lead to: `outcomes release index` writes it again." for name in proof.lists]
     if proof.rebuilt is not None:
         again = proof.rebuilt
         lines.append(f"{again.version} built again: " + ("same bytes." if not again.differing else f"differs in {', '.join(again.differing)}."))

@@ -353,6 +353,7 @@ class TestVerifying:
         for path in PROOFS:
             del world.public.objects[f"datasets/{FUND}/v1.0.0/{path}"]
         del world.public.objects[SIGNERS]
+        releases.tell(world.services(), FUND)
         assert proofs.verify(world.services(), FUND).is_whole
         next_version(world)
         assert proofs.verify(world.services(), FUND).is_whole
