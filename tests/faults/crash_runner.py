@@ -89,9 +89,14 @@ def _take_in(services: Services, folder: Path) -> None:
 
 
 def _release(services: Services, *, nth: int) -> None:
-    """Publish the fund's n-th release, unless an earlier run did: made again now, it would be another release, of what has come in since."""
+    """Publish the fund's n-th release. One that an earlier run published is published again, which finishes what stands beside it.
+
+    Made again now, it would be another release, of what has come in since.
+    """
     known = queries.releases(services.log, FUND)
-    if sum(item.state == "published" for item in known.all) >= nth:
+    published = [item.version for item in known.all if item.state == "published"]
+    if len(published) >= nth:
+        releases.publish(services, FUND, published[nth - 1])
         return
     waiting = known.open
     made = waiting if waiting is not None and waiting.state == "approved" else releases.make(services, FUND)
